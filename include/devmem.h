@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * devmem.h - reliable, ordered messages over TCP whose payload lands in device
+ * memory (libdevmem).
+ *
+ * A *region* of memory that can be a dma-buf is bound to receive queues of a
+ * network interface (Linux devmem TCP, Documentation/networking/devmem.rst);
+ * a connection's payload flows are steered to these queues, and each piece of
+ * the stream is gathered from where it landed to where the receiver wants it.
+ * Where that is not possible the same calls work over ordinary TCP, and say
+ * so.
+ *
+ * Conventions
+ *   - int results are 0 or a negative errno; -EAGAIN means "call again".
+ *   - No call blocks or sleeps. devmem_test() makes all progress.
+ *   - No call exits or aborts the process, whatever a peer, the kernel, the
+ *     environment or a file does.
+ *   - A connection and its requests belong to one thread at a time, except
+ *     that memory may be registered and released from another thread at the
+ *     same time. Different connections may be used from different threads.
+ *   - Sizes are bytes.
+ */
+#ifndef DEVMEM_H
+#define DEVMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DEVMEM_API __attribute__((visibility("default")))
+
+/* Bytes of the opaque handle that names a listener to its peer. */
+#define DEVMEM_HANDLE_BYTES 128
+/* Requests that may be outstanding on one connection. */
+#define DEVMEM_MAX_REQUESTS 32
+/* Payload flows that one connection may have. */
+#define DEVMEM_MAX_FLOWS 16
+/* Receive queues that one pool may be bound to. */
+#define DEVMEM_MAX_QUEUES 16
+
+struct devmem;		/* a user's context: a communicator, a process */
+struct devmem_listener; /* waits for one peer after another */
+struct devmem_conn;	/* one direction: a sender or a receiver */
+struct devmem_mr;	/* memory registered with a connection */
+struct devmem_request;	/* a send or a receive under way */
+
+/* What the receive pool is made of. */
+enum devmem_region_kind {
+	DEVMEM_REGION_AUTO,	/* GPU memory where there is a GPU, else none */
+	DEVMEM_REGION_NONE,	/* no pool: payload arrives in host memory */
+	DEVMEM_REGION_UDMABUF,	/* host memory exported by /dev/udmabuf */
+};
+
+/* Who moves payload from the pool to its destination. */
+enum devmem_gather_kind {
+	DEVMEM_GATHER_CPU,
+	DEVMEM_GATHER_NONE,	/* nobody: for measurements, data stays behind */
+};
+
+enum devmem_log_level {
+	DEVMEM_LOG_WARN,	/* something will not work: what, why, remedy */
+	DEVMEM_LOG_INFO,	/* which path is live; counters */
+	DEVMEM_LOG_TRACE,
+};
+
+/* Refuse to run on anything else (struct devmem_options.require). */
+#define DEVMEM_REQUIRE_RX 0x1u	/* receive by devmem */
+#define DEVMEM_REQUIRE_TX 0x2u	/* send by devmem */
+
+/* May be called from any thread that is inside a call of this library. */
+typedef void (*devmem_log_fn)(void *arg, enum devmem_log_level level,
+			      const char *file, int line, const char *text);
+
+/* Filled by devmem_options_init(); then change what is to differ. */
+struct devmem_options {
+	size_t struct_size;	/* set by devmem_options_init() */
+	devmem_log_fn log;	/* NULL: silent */
+	void *log_arg;
+	/*
+	 * Which interfaces: comma list of prefixes; a leading '=' makes them
+	 * exact names, a leading '^' excludes them. NULL or "": every
+	 * interface that is up and has an address, but loopback.
+	 */
+	const char *ifname;
+	enum devmem_region_kind region;
+	enum devmem_gather_kind gather;
+	size_t pool_bytes;	/* a multiple of the page size */
+	unsigned int queues;	/* receive queues to bind the pool to */
+	unsigned int flows;	/* TCP connections for payload, 1..16 */
+	size_t inline_bytes;	/* messages up to this travel on control */
+	size_t chunk_bytes;	/* larger ones are cut in pieces of this */
+	unsigned int require;	/* mask of DEVMEM_REQUIRE_* */
+	bool nic_manual;	/* leave header split and RSS as they are */
+};
+
+/* A network interface as a device. */
+struct devmem_nic_info {
+	char name[16];
+	unsigned int ifindex;
+	char pci_path[128];	/* realpath under /sys, "" if not PCI */
+	unsigned int speed_mbps;
+	uint64_t guid;		/* equal for functions of one card */
+	bool devmem_rx;		/* no obstacle to devmem receive was found */
+	char reason[160];	/* the first obstacle, "" if none */
+};
+
+/* Counters of one connection. Those in bytes count payload only. */
+struct devmem_stats {
+	uint64_t messages;
+	uint64_t bytes_inline;	/* on the control connection */
+	uint64_t bytes_devmem;	/* received into the pool */
+	uint64_t bytes_linear;	/* part of a packet that missed the pool */
+	uint64_t bytes_host;	/* flow bytes received into, or sent from, host
+				 * memory */
+	uint64_t frags;
+	uint64_t tokens_received;
+	uint64_t tokens_returned;
+	uint64_t dontneed_calls;
+	uint64_t grants;	/* GRANT records sent, or received */
+};
+
+/** Fill @o with the defaults. */
+DEVMEM_API void devmem_options_init(struct devmem_options *o);
+
+/**
+ * devmem_open() - find the interfaces and make a context.
+ *
+ * The set of interfaces is made once per process, by the first context, and
+ * kept until the last one is closed; so are pools and NIC settings, which are
+ * shared by all contexts. @o is copied. Any thread.
+ *
+ * Errors: -EINVAL (an option is out of range; the log says which), -ENODEV (no
+ * interface fits), -ENOMEM, -errno of the kernel.
+ */
+DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out);
+
+/**
+ * devmem_close() - close what is left of a context: listeners, connections
+ * half made and made, in that order. The last one restores the NICs and unbinds
+ * the pools. NULL is allowed.
+ */
+DEVMEM_API void devmem_close(struct devmem *d);
+
+/** Number of interfaces; they are numbered from 0. */
+DEVMEM_API int devmem_nic_count(struct devmem *d);
+
+/** Properties of interface @nic; -EINVAL if there is none. */
+DEVMEM_API int devmem_nic_info(struct devmem *d, int nic,
+			       struct devmem_nic_info *info);
+
+/**
+ * devmem_listen() - wait for a peer on an interface.
+ * @handle: DEVMEM_HANDLE_BYTES, filled in: address and a secret key. To be
+ *	carried to the peer by other means; it holds no pointers.
+ *
+ * The first listener on an interface sets it up for devmem receive. If that is
+ * not possible the connection will receive into host memory and says why in one
+ * INFO line; with DEVMEM_REQUIRE_RX it is -EOPNOTSUPP and a WARN line.
+ */
+DEVMEM_API int devmem_listen(struct devmem *d, int nic, void *handle,
+			     struct devmem_listener **out);
+DEVMEM_API void devmem_listener_close(struct devmem_listener *l);
+
+/**
+ * devmem_connect() - connect to a listener.
+ *
+ * Call again with the same @nic and @handle (same address, same contents) while
+ * it returns -EAGAIN. The result is a sender.
+ *
+ * Errors: -ECONNREFUSED, -ETIMEDOUT, -EPROTO and the like for what the peer
+ * does, -EINVAL for a handle that is none.
+ */
+DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
+			      struct devmem_conn **out);
+
+/**
+ * devmem_accept() - take the next peer that has proved its key.
+ *
+ * Strangers are turned away here and never make this fail. -EAGAIN while there
+ * is none. The result is a receiver.
+ */
+DEVMEM_API int devmem_accept(struct devmem_listener *l,
+			     struct devmem_conn **out);
+
+/**
+ * devmem_mr_host() - register memory that the CPU can reach.
+ * The memory must stay until devmem_mr_release().
+ */
+DEVMEM_API int devmem_mr_host(struct devmem_conn *c, void *addr, size_t size,
+			      struct devmem_mr **out);
+
+/**
+ * devmem_mr_dmabuf() - register memory given as a dma-buf.
+ * @addr: the address by which sends and receives will name it
+ * @offset, @fd: where @addr lies in which dma-buf. @fd is not kept: the caller
+ *	may close it at once.
+ *
+ * -EOPNOTSUPP if no engine here can reach memory of that kind.
+ */
+DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
+				uint64_t offset, int fd,
+				struct devmem_mr **out);
+
+/**
+ * devmem_mr_release() - undo one registration. Requests that use it must be
+ * done. -EINVAL if @mr is not registered with @c (released twice, or foreign).
+ */
+DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr);
+
+/**
+ * devmem_send() - start sending a message. Messages of one connection arrive in
+ * the order of these calls.
+ * @mr: covers [addr, addr + size), or NULL for host memory
+ *
+ * The memory must not change before the request is done. -EAGAIN if
+ * DEVMEM_MAX_REQUESTS are under way; -EINVAL if @mr does not cover the range.
+ */
+DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
+			   struct devmem_mr *mr, struct devmem_request **out);
+
+/**
+ * devmem_recv() - start receiving the next message, of at most @size bytes.
+ * A larger one ends the connection on both sides (-EMSGSIZE).
+ */
+DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
+			   struct devmem_mr *mr, struct devmem_request **out);
+
+/**
+ * devmem_test() - make progress on the request's connection.
+ * @size: if not NULL, the bytes sent or received, set when done
+ *
+ * 0: done, the request is gone. -EAGAIN: not yet. Anything else: the connection
+ * has failed (devmem_conn_error() says how), the request is gone.
+ * -ECONNRESET, -EPIPE, -ETIMEDOUT, -EPROTO, -EREMOTEIO are the peer's doing.
+ */
+DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size);
+
+/** Why the connection failed, in words; "" if it has not. */
+DEVMEM_API const char *devmem_conn_error(const struct devmem_conn *c);
+
+/** Counters so far. */
+DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
+				  struct devmem_stats *s);
+
+/**
+ * devmem_conn_close() - end a connection. Requests under way are gone, and so
+ * are its registrations. Tokens still held are returned. NULL is allowed.
+ */
+DEVMEM_API void devmem_conn_close(struct devmem_conn *c);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DEVMEM_H */

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * plugin.c - NCCL's net table, version 11, over devmem.h. Rules of use that the
+ * table's signatures do not tell are in nccl_net_abi.h.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "devmem.h"
+#include "nccl_net_abi.h"
+#include "params.h"
+#include "result.h"
+
+#define MAX_DEVICES 32
+/* NCCL's pointers are valid for what a message may be: a request's size. */
+#define MAX_MESSAGE_BYTES ((size_t)1 << 30)
+
+static _Atomic(ncclDebugLogger_t) logger;
+
+/* Names and paths that getProperties hands out; NCCL keeps the pointers. */
+static struct devmem_nic_info devices[MAX_DEVICES];
+static int device_count;
+static bool can_import;	/* dma-bufs that the CPU can map */
+static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void log_to_nccl(void *arg, enum devmem_log_level level,
+			const char *file, int line, const char *text)
+{
+	static const ncclDebugLogLevel to_nccl[] = {
+		[DEVMEM_LOG_WARN] = NCCL_LOG_WARN,
+		[DEVMEM_LOG_INFO] = NCCL_LOG_INFO,
+		[DEVMEM_LOG_TRACE] = NCCL_LOG_TRACE,
+	};
+	ncclDebugLogger_t fn = atomic_load(&logger);
+
+	(void)arg;
+	if (fn)
+		fn(to_nccl[level], NCCL_SUBSYS_INIT | NCCL_SUBSYS_NET, file,
+		   line, "NET/devmem %s", text);
+}
+
+#define PLUGIN_WARN(...)                                                       \
+	do {                                                                   \
+		char text_[512];                                               \
+		snprintf(text_, sizeof(text_), __VA_ARGS__);                   \
+		log_to_nccl(NULL, DEVMEM_LOG_WARN, "plugin.c", __LINE__,       \
+			    text_);                                            \
+	} while (0)
+
+static void learn_devices(struct devmem *d, const struct devmem_options *o)
+{
+	pthread_mutex_lock(&devices_lock);
+	device_count = devmem_nic_count(d);
+	if (device_count > MAX_DEVICES)
+		device_count = MAX_DEVICES;
+	for (int i = 0; i < device_count; i++)
+		devmem_nic_info(d, i, &devices[i]);
+	can_import = o->region == DEVMEM_REGION_UDMABUF;
+	pthread_mutex_unlock(&devices_lock);
+}
+
+static ncclResult_t net_init(void **ctx, uint64_t comm_id,
+			     ncclNetCommConfig_v11_t *config,
+			     ncclDebugLogger_t log, ncclProfilerCallback_t prof)
+{
+	struct devmem_options o;
+	char text[256];
+	int rc;
+
+	(void)comm_id;
+	(void)config;
+	(void)prof;
+	*ctx = NULL;
+	atomic_store(&logger, log);
+	if (params_read(&o, text, sizeof(text))) {
+		PLUGIN_WARN("%s", text);
+		return ncclInvalidUsage;
+	}
+	o.log = log_to_nccl;
+	rc = devmem_open(&o, (struct devmem **)ctx);
+	if (!rc)
+		learn_devices(*ctx, &o);
+	return result_of(rc);
+}
+
+static ncclResult_t net_finalize(void *ctx)
+{
+	devmem_close(ctx);
+	return ncclSuccess;
+}
+
+static ncclResult_t net_devices(int *ndev)
+{
+	*ndev = device_count;
+	return ncclSuccess;
+}
+
+static ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
+{
+	struct devmem_nic_info *d = &devices[dev];
+
+	if (dev < 0 || dev >= device_count) {
+		PLUGIN_WARN("there is no device %d: there are %d", dev,
+			    device_count);
+		return ncclInvalidArgument;
+	}
+	/* All of it, padding too: NCCL's copy is uninitialised. */
+	memset(props, 0, sizeof(*props));
+	props->name = d->name;
+	props->pciPath = d->pci_path[0] ? d->pci_path : NULL;
+	props->guid = d->guid;
+	props->ptrSupport = NCCL_PTR_HOST;
+	if (can_import)
+		props->ptrSupport |= NCCL_PTR_DMABUF;
+	props->speed = (int)d->speed_mbps;
+	props->maxComms = 65536;
+	props->maxRecvs = 1;
+	props->netDeviceType = NCCL_NET_DEVICE_HOST;
+	props->netDeviceVersion = NCCL_NET_DEVICE_INVALID_VERSION;
+	props->vProps.ndevs = 1;
+	props->vProps.devs[0] = dev;
+	props->maxP2pBytes = MAX_MESSAGE_BYTES;
+	props->maxCollBytes = MAX_MESSAGE_BYTES;
+	props->maxMultiRequestSize = 1;
+	return ncclSuccess;
+}
+
+static ncclResult_t net_listen(void *ctx, int dev, void *handle,
+			       void **listen_comm)
+{
+	*listen_comm = NULL;
+	if (!ctx || !handle)
+		return ncclInvalidArgument;
+	return result_of(devmem_listen(ctx, dev, handle,
+				       (struct devmem_listener **)listen_comm));
+}
+
+/* "Call again" is success without a result. */
+static ncclResult_t result_or_again(int rc)
+{
+	return rc == -EAGAIN ? ncclSuccess : result_of(rc);
+}
+
+static ncclResult_t net_connect(void *ctx, int dev, void *handle,
+				void **send_comm,
+				ncclNetDeviceHandle_v11_t **dev_handle)
+{
+	(void)dev_handle;	/* no device offload */
+	*send_comm = NULL;
+	if (!ctx || !handle)
+		return ncclInvalidArgument;
+	return result_or_again(devmem_connect(ctx, dev, handle,
+				(struct devmem_conn **)send_comm));
+}
+
+static ncclResult_t net_accept(void *listen_comm, void **recv_comm,
+			       ncclNetDeviceHandle_v11_t **dev_handle)
+{
+	(void)dev_handle;
+	*recv_comm = NULL;
+	return result_or_again(devmem_accept(listen_comm,
+				(struct devmem_conn **)recv_comm));
+}
+
+static ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
+			       void **mhandle)
+{
+	*mhandle = NULL;
+	if (type != NCCL_PTR_HOST) {
+		PLUGIN_WARN("registering GPU memory without a dma-buf is not "
+			    "possible; is NCCL_DMABUF_ENABLE=0 set?");
+		return ncclInvalidUsage;
+	}
+	return result_of(devmem_mr_host(comm, data, size,
+					(struct devmem_mr **)mhandle));
+}
+
+static ncclResult_t net_reg_mr_dmabuf(void *comm, void *data, size_t size,
+				      int type, uint64_t offset, int fd,
+				      void **mhandle)
+{
+	(void)type;	/* whose memory it is, the dma-buf knows */
+	*mhandle = NULL;
+	return result_of(devmem_mr_dmabuf(comm, data, size, offset, fd,
+					  (struct devmem_mr **)mhandle));
+}
+
+static ncclResult_t net_dereg_mr(void *comm, void *mhandle)
+{
+	if (!mhandle)
+		return ncclSuccess;
+	return result_of(devmem_mr_release(comm, mhandle));
+}
+
+static ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
+			      void *mhandle, void *phandle, void **request)
+{
+	(void)tag;	/* picks a slot of a grouped receive: there is one */
+	(void)phandle;
+	*request = NULL;
+	if (size > MAX_MESSAGE_BYTES)
+		return ncclInvalidArgument;
+	return result_or_again(devmem_send(send_comm, data, size, mhandle,
+				(struct devmem_request **)request));
+}
+
+static ncclResult_t net_irecv(void *recv_comm, int n, void **data,
+			      size_t *sizes, int *tags, void **mhandles,
+			      void **phandles, void **request)
+{
+	(void)tags;
+	(void)phandles;
+	/* It may hold NCCL_NET_OPTIONAL_RECV_COMPLETION: we always complete. */
+	*request = NULL;
+	if (n != 1) {
+		PLUGIN_WARN("irecv of %d buffers; this plugin groups none", n);
+		return ncclInvalidArgument;
+	}
+	return result_or_again(devmem_recv(recv_comm, data[0], sizes[0],
+				mhandles ? mhandles[0] : NULL,
+				(struct devmem_request **)request));
+}
+
+static ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
+			       void **mhandles, void **request)
+{
+	(void)recv_comm;
+	(void)n;
+	(void)data;
+	(void)sizes;
+	(void)mhandles;
+	/* The CPU placed the bytes before test said done: nothing to flush. */
+	*request = NULL;
+	return ncclSuccess;
+}
+
+static ncclResult_t net_test(void *request, int *done, int *sizes)
+{
+	size_t size = 0;
+	int rc;
+
+	*done = 0;
+	if (!request)
+		return ncclInvalidArgument;
+	rc = devmem_test(request, &size);
+	if (rc == -EAGAIN)
+		return ncclSuccess;
+	if (rc)
+		return result_of(rc);
+	*done = 1;
+	if (sizes)
+		sizes[0] = (int)size;
+	return ncclSuccess;
+}
+
+static ncclResult_t net_close_comm(void *comm)
+{
+	devmem_conn_close(comm);
+	return ncclSuccess;
+}
+
+static ncclResult_t net_close_listen(void *listen_comm)
+{
+	devmem_listener_close(listen_comm);
+	return ncclSuccess;
+}
+
+static ncclResult_t net_set_attr(void *ctx, ncclNetAttr_v11_t *attr)
+{
+	/* Hints about traffic to come; nothing here depends on them. */
+	(void)ctx;
+	(void)attr;
+	return ncclSuccess;
+}
+
+__attribute__((visibility("default")))
+ncclNet_v11_t ncclNetPlugin_v11 = {
+	.name = "devmem",
+	.init = net_init,
+	.devices = net_devices,
+	.getProperties = net_properties,
+	.listen = net_listen,
+	.connect = net_connect,
+	.accept = net_accept,
+	.regMr = net_reg_mr,
+	.regMrDmaBuf = net_reg_mr_dmabuf,
+	.deregMr = net_dereg_mr,
+	.isend = net_isend,
+	.irecv = net_irecv,
+	.iflush = net_iflush,
+	.test = net_test,
+	.closeSend = net_close_comm,
+	.closeRecv = net_close_comm,
+	.closeListen = net_close_listen,
+	.getDeviceMr = NULL,	/* no device offload */
+	.irecvConsumed = NULL,
+	.makeVDevice = NULL,	/* devices are not bonded */
+	.finalize = net_finalize,
+	.setNetAttr = net_set_attr,
+};

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * conn.c - what senders and receivers have in common: requests, runs, failure,
+ * closing; see conn.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "ethioctl.h"
+#include "nic.h"
+#include "rxpool.h"
+#include "sock.h"
+
+struct devmem_conn *conn_new(struct devmem *ctx, struct nic *nic,
+			     bool is_sender)
+{
+	const struct devmem_options *o = ctx_options(ctx);
+	struct devmem_conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->ctx = ctx;
+	c->nic = nic;
+	c->is_sender = is_sender;
+	c->control.fd = -1;
+	c->tx.inline_bytes = o->inline_bytes;
+	c->tx.chunk_bytes = o->chunk_bytes;
+	pthread_mutex_init(&c->mr_lock, NULL);
+	ctx_add(ctx, c);
+	return c;
+}
+
+int conn_make_flows(struct devmem_conn *c, unsigned int count)
+{
+	c->flow = calloc(count, sizeof(*c->flow));
+	if (!c->flow)
+		return -ENOMEM;
+	c->flows = count;
+	for (unsigned int i = 0; i < count; i++)
+		c->flow[i].fd = -1;
+	return 0;
+}
+
+int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
+{
+	char peer[ADDR_TEXT];
+	va_list ap;
+
+	if (c->err)
+		return c->err;
+	c->err = err;
+	va_start(ap, fmt);
+	vsnprintf(c->error, sizeof(c->error), fmt, ap);
+	va_end(ap);
+	WARN("%s %s on %s: %s", c->is_sender ? "sending to" : "receiving from",
+	     addr_text(&c->peer, true, peer, sizeof(peer)), c->nic->info.name,
+	     c->error);
+
+	/* Best effort: a full socket means that the peer does not listen. */
+	if (!c->control.eof && c->control.out &&
+	    control_has_room(&c->control, WIRE_MAX_RECORD)) {
+		control_put_done(&c->control,
+				 wire_put_error(control_put(&c->control), -err,
+						c->error));
+		control_flush(c);
+	}
+	return err;
+}
+
+struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq)
+{
+	struct devmem_request *r = conn_request(c, seq);
+
+	return r->state == REQUEST_ACTIVE && r->seq == seq ? r : NULL;
+}
+
+bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
+	       size_t len)
+{
+	struct run *last;
+
+	if (f->count) {
+		last = &f->run[(f->first + f->count - 1) % FLOW_RUNS];
+		if (last->req == req && last->offset + last->len == offset) {
+			last->len += len;
+			f->pending += len;
+			return true;
+		}
+	}
+	if (f->count == FLOW_RUNS)
+		return false;
+	f->run[(f->first + f->count++) % FLOW_RUNS] =
+		(struct run){ .req = req, .offset = offset, .len = len };
+	f->pending += len;
+	return true;
+}
+
+void flow_advance(struct flow *f, size_t n)
+{
+	f->pending -= n;
+	while (n) {
+		struct run *r = &f->run[f->first];
+		size_t step = n < r->len ? n : r->len;
+
+		r->req->moved += step;
+		r->offset += step;
+		r->len -= step;
+		n -= step;
+		if (!r->len) {
+			f->first = (f->first + 1) % FLOW_RUNS;
+			f->count--;
+		}
+	}
+}
+
+static bool request_done(struct devmem_conn *c, const struct devmem_request *r)
+{
+	return c->is_sender ? r->moved == r->total : rx_done(c, r);
+}
+
+static int request_new(struct devmem_conn *c, void *addr, size_t size,
+		       struct devmem_mr *mr, struct devmem_request **out)
+{
+	struct devmem_request *r = conn_request(c, c->next_seq);
+	uint8_t *at = addr;
+
+	*out = NULL;
+	if (c->err)
+		return c->err;
+	if (mr) {
+		at = mr_address(mr, addr, size);
+		if (!at)
+			return -EINVAL;
+	} else if (size && !addr) {
+		return -EINVAL;
+	}
+	if (r->state != REQUEST_FREE)
+		return -EAGAIN;
+	*r = (struct devmem_request){
+		.conn = c,
+		.state = REQUEST_ACTIVE,
+		.seq = c->next_seq++,
+		.addr = at,
+		.size = size,
+	};
+	c->active++;
+	*out = r;
+	return 0;
+}
+
+DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
+			   struct devmem_mr *mr, struct devmem_request **out)
+{
+	int rc;
+
+	if (!c->is_sender)
+		return -EINVAL;
+	rc = request_new(c, (void *)(uintptr_t)addr, size, mr, out);
+	if (rc)
+		return rc;
+	tx_post(c, *out);
+	/* An error here is the request's: devmem_test() reports it. */
+	tx_progress(c);
+	return 0;
+}
+
+DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
+			   struct devmem_mr *mr, struct devmem_request **out)
+{
+	int rc;
+
+	if (c->is_sender)
+		return -EINVAL;
+	rc = request_new(c, addr, size, mr, out);
+	/* The peer may start now; what it sends is for devmem_test() to see. */
+	if (!rc)
+		rx_send_grants(c);
+	return rc;
+}
+
+DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size)
+{
+	struct devmem_conn *c = r->conn;
+	int rc = 0;
+
+	if (r->state != REQUEST_ACTIVE)
+		return -EINVAL;
+	if (!request_done(c, r) && !c->err) {
+		if (c->is_sender)
+			tx_progress(c);
+		else
+			rx_progress(c);
+	}
+	if (!request_done(c, r)) {
+		if (!c->err)
+			return -EAGAIN;
+		rc = c->err;
+	} else {
+		c->stats.messages++;
+		if (size)
+			*size = r->total;
+	}
+	/* Runs of a failed request stay behind; nothing looks at them again. */
+	r->state = REQUEST_FREE;
+	c->active--;
+	return rc;
+}
+
+DEVMEM_API const char *devmem_conn_error(const struct devmem_conn *c)
+{
+	return c->error;
+}
+
+DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
+				  struct devmem_stats *s)
+{
+	*s = c->stats;
+}
+
+/* "devmem", "host", or both when a devmem connection got host bytes. */
+static const char *rx_path(const struct devmem_conn *c)
+{
+	if (!c->rx.pool)
+		return "host";
+	return c->stats.bytes_host ? "devmem+host" : "devmem";
+}
+
+void conn_established(struct devmem_conn *c, const char *reason)
+{
+	char peer[ADDR_TEXT], queues[64];
+	struct rxpool *p = c->rx.pool;
+
+	c->established = true;
+	addr_text(&c->peer, false, peer, sizeof(peer));
+	if (c->is_sender)
+		INFO("path send open nic=%s peer=%s tx=host flows=%u",
+		     c->nic->info.name, peer, c->flows);
+	else if (p)
+		INFO("path recv open nic=%s peer=%s rx=devmem region=%s "
+		     "queues=%s flows=%u", c->nic->info.name, peer,
+		     p->region.ops->name,
+		     rxpool_queues_text(p, queues, sizeof(queues)), c->flows);
+	else
+		INFO("path recv open nic=%s peer=%s rx=host flows=%u "
+		     "reason=\"%s\"", c->nic->info.name, peer, c->flows,
+		     reason);
+}
+
+static void log_done(const struct devmem_conn *c)
+{
+	const struct devmem_stats *s = &c->stats;
+	char peer[ADDR_TEXT];
+
+	addr_text(&c->peer, false, peer, sizeof(peer));
+	if (c->is_sender)
+		INFO("path send done nic=%s peer=%s tx=host sent=%" PRIu64
+		     " inline=%" PRIu64 " grants=%" PRIu64
+		     " messages=%" PRIu64, c->nic->info.name, peer,
+		     s->bytes_host, s->bytes_inline, s->grants, s->messages);
+	else
+		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
+		     " linear=%" PRIu64 " host=%" PRIu64 " inline=%" PRIu64
+		     " frags=%" PRIu64 " tokens=%" PRIu64 " returned=%" PRIu64
+		     " dontneed=%" PRIu64 " grants=%" PRIu64
+		     " messages=%" PRIu64, c->nic->info.name, peer, rx_path(c),
+		     s->bytes_devmem, s->bytes_linear, s->bytes_host,
+		     s->bytes_inline, s->frags, s->tokens_received,
+		     s->tokens_returned, s->dontneed_calls, s->grants,
+		     s->messages);
+}
+
+/*
+ * The order matters: tokens go back while their sockets are there, rules go
+ * before the sockets whose ports they name can be taken by others.
+ */
+void conn_free(struct devmem_conn *c)
+{
+	ctx_remove(c->ctx, c);
+	if (!c->is_sender)
+		rx_free(c);
+	for (unsigned int i = 0; i < c->flows; i++) {
+		struct flow *f = &c->flow[i];
+
+		if (f->has_rule)
+			eth_rule_delete(c->nic->info.name, f->rule);
+		if (f->fd >= 0)
+			close(f->fd);
+	}
+	control_close(c);
+	control_free(&c->control);
+	if (c->established)
+		log_done(c);
+	free(c->flow);
+	mr_free_all(c);
+	pthread_mutex_destroy(&c->mr_lock);
+	free(c);
+}
+
+DEVMEM_API void devmem_conn_close(struct devmem_conn *c)
+{
+	if (c)
+		conn_free(c);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * conn.h - a connection from the inside: one control socket, some flows, the
+ * requests under way. Sending is in tx.c, receiving in rx.c, records in
+ * control.c, setting up in connect.c and listen.c; conn.c has what is common.
+ */
+#ifndef DEVMEM_CONN_H
+#define DEVMEM_CONN_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "credit.h"
+#include "devmem.h"
+#include "gather.h"
+#include "log.h"
+#include "tokens.h"
+#include "wire.h"
+
+struct nic;
+struct rxpool;
+
+/* Runs of messages that one flow has under way; a full ring holds back more. */
+#define FLOW_RUNS 256u
+/* Control bytes waiting to be sent: room for the largest inline message. */
+#define CONTROL_OUT (2 * WIRE_MAX_PAYLOAD)
+#define CONTROL_IN  (2 * WIRE_MAX_PAYLOAD)
+
+enum request_state {
+	REQUEST_FREE,
+	REQUEST_ACTIVE,
+};
+
+struct devmem_request {
+	struct devmem_conn *conn;
+	enum request_state state;
+	bool announced;	 /* receive: total is known */
+	uint64_t seq;	 /* which message of the connection */
+	uint8_t *addr;	 /* as the CPU sees it */
+	size_t size;	 /* send: of the message. receive: room for it */
+	size_t total;	 /* of the message */
+	size_t granted;	 /* may be sent up to here */
+	size_t assigned; /* listed in DATA records up to here */
+	size_t moved;	 /* bytes sent or received, in any order */
+	uint64_t ticket; /* receive: of the last gather */
+};
+
+/* Bytes [offset, offset + len) of a request's message. */
+struct run {
+	struct devmem_request *req;
+	size_t offset, len;
+};
+
+/* One TCP connection with payload only, from the sender to the receiver. */
+struct flow {
+	int fd;
+	uint16_t port;		/* the sender's */
+	bool has_rule;
+	uint32_t rule;		/* location of its steering rule */
+	/* Runs that follow each other in the stream, oldest first. */
+	struct run run[FLOW_RUNS];
+	unsigned int first, count;
+	size_t pending;		/* bytes in these runs */
+	struct token_batch tokens;
+	uint64_t tokens_ticket;	/* tokens may go back when this is done */
+};
+
+struct control {
+	int fd;
+	struct wire_reader in;
+	uint8_t *out;		/* [head, tail) is to be sent */
+	size_t out_head, out_tail;
+	bool eof;		/* the peer sends no more */
+	bool bye;		/* and said so */
+};
+
+/* Receiver only. */
+struct receiver {
+	struct rxpool *pool;	/* NULL: flows are received by host memory */
+	struct credit_member credit;
+	size_t niov_bytes;	/* payload of one niov in the worst packing */
+	size_t unreceived;	/* bytes granted and not here yet */
+	uint64_t grant_seq;	/* oldest message that wants more grant */
+	uint64_t data_seq;	/* message that the next DATA is about */
+	bool stalled;		/* a DATA record waits for a request, or room */
+	struct gather_engine gather;
+	struct gather_list list;
+	uint8_t *bounce;	/* where recvmsg puts host bytes */
+	uint8_t *cmsgs;
+};
+
+/* Sender only. */
+struct sender {
+	uint64_t emit_seq;	/* message whose DATA is to be sent next */
+	bool announced;		/* its size has been sent ahead of a grant */
+	size_t inline_bytes;
+	size_t chunk_bytes;
+	/* Grants for messages that are not posted here yet. */
+	struct early_grant {
+		uint64_t seq, upto;
+	} early[DEVMEM_MAX_REQUESTS];
+};
+
+struct devmem_conn {
+	struct devmem *ctx;
+	struct devmem_conn *next;	/* in the context's list */
+	struct nic *nic;
+	bool is_sender;
+	bool established;	/* from here on it has path lines */
+	int err;		/* sticky; negative errno */
+	char error[256];
+	struct sockaddr_storage local, peer;	/* of the control socket */
+	struct control control;
+	struct flow *flow;
+	unsigned int flows;
+	uint32_t peer_inline;	/* the peer's largest inline message */
+	struct devmem_request request[DEVMEM_MAX_REQUESTS];
+	uint64_t next_seq;	/* of the next request */
+	unsigned int active;	/* requests not freed */
+	struct receiver rx;
+	struct sender tx;
+	struct devmem_stats stats;
+	pthread_mutex_t mr_lock;
+	struct devmem_mr *mrs;
+};
+
+/* conn.c */
+
+struct devmem_conn *conn_new(struct devmem *ctx, struct nic *nic,
+			     bool is_sender);
+/* Make @count flows, none of them open. */
+int conn_make_flows(struct devmem_conn *c, unsigned int count);
+/* Log the path of a connection that is ready for messages. */
+void conn_established(struct devmem_conn *c, const char *reason);
+void conn_free(struct devmem_conn *c);
+
+/**
+ * conn_fail() - the connection is over. The first reason counts: it is logged,
+ * and sent to the peer unless the peer is the cause. Returns the error.
+ */
+__attribute__((format(printf, 3, 4)))
+int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...);
+
+static inline struct devmem_request *conn_request(struct devmem_conn *c,
+						  uint64_t seq)
+{
+	return &c->request[seq % DEVMEM_MAX_REQUESTS];
+}
+
+/* The active request for message @seq, or NULL. */
+struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq);
+
+bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
+	       size_t len);
+/* Drop @n bytes from the front; they have been moved. */
+void flow_advance(struct flow *f, size_t n);
+
+/* control.c: each 0, -EAGAIN where noted, or the connection's error. */
+
+int control_init(struct control *k, int fd);
+void control_free(struct control *k);
+/* Room for a record of @n bytes? */
+bool control_has_room(const struct control *k, size_t n);
+/* The place for a record; control_put_done() says how long it is. */
+uint8_t *control_put(struct control *k);
+void control_put_done(struct control *k, size_t n);
+/* An inline message; its bytes need not stay. There must be room. */
+int control_send_inline(struct devmem_conn *c, uint64_t seq, const void *data,
+			size_t len);
+int control_flush(struct devmem_conn *c);
+/* Read what is there. */
+int control_fill(struct devmem_conn *c);
+/* Say goodbye and close, without losing what was sent. */
+void control_close(struct devmem_conn *c);
+
+/* tx.c */
+void tx_post(struct devmem_conn *c, struct devmem_request *r);
+int tx_progress(struct devmem_conn *c);
+/* rx.c */
+int rx_init(struct devmem_conn *c, struct rxpool *pool,
+	    enum devmem_gather_kind gather, struct why *w);
+void rx_free(struct devmem_conn *c);
+int rx_progress(struct devmem_conn *c);
+/* Grant what requests want, as far as the pool allows. */
+int rx_send_grants(struct devmem_conn *c);
+bool rx_done(struct devmem_conn *c, const struct devmem_request *r);
+/* rx_flow.c */
+int rx_buffers_init(struct receiver *rx);
+void rx_buffers_free(struct receiver *rx);
+/* Receive what is there for the flow's runs. */
+int rx_flow_receive(struct devmem_conn *c, struct flow *f);
+int rx_return_tokens(struct devmem_conn *c, struct flow *f);
+/* Return what is gathered, of every flow. */
+int rx_return_gathered(struct devmem_conn *c);
+/* mr.c: the CPU's address of [addr, addr + size), or NULL if not covered. */
+uint8_t *mr_address(struct devmem_mr *mr, const void *addr, size_t size);
+void mr_free_all(struct devmem_conn *c);
+
+/* context.c */
+const struct devmem_options *ctx_options(const struct devmem *d);
+void ctx_add(struct devmem *d, struct devmem_conn *c);
+void ctx_remove(struct devmem *d, struct devmem_conn *c);
+
+#endif /* DEVMEM_CONN_H */

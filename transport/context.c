@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * context.c - contexts: options, and closing whatever is left open.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "context.h"
+#include "nic.h"
+
+DEVMEM_API void devmem_options_init(struct devmem_options *o)
+{
+	*o = (struct devmem_options){
+		.struct_size = sizeof(*o),
+		.region = DEVMEM_REGION_AUTO,
+		.gather = DEVMEM_GATHER_CPU,
+		.pool_bytes = 64u << 20,
+		.queues = 2,
+		.flows = 2,
+		.inline_bytes = 8192,
+		.chunk_bytes = 256u << 10,
+	};
+}
+
+static int option_bad(const char *name, size_t value, const char *range)
+{
+	WARN("%s is %zu; it must be %s", name, value, range);
+	return -EINVAL;
+}
+
+static int check_options(const struct devmem_options *o)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (o->struct_size != sizeof(*o))
+		return option_bad("struct_size", o->struct_size,
+				  "set by devmem_options_init()");
+	if (!o->pool_bytes || o->pool_bytes % page)
+		return option_bad("the pool's size in bytes", o->pool_bytes,
+				  "a multiple of the page size, at least one");
+	if (!o->queues || o->queues > DEVMEM_MAX_QUEUES)
+		return option_bad("the number of queues", o->queues,
+				  "from 1 to 16");
+	if (!o->flows || o->flows > DEVMEM_MAX_FLOWS)
+		return option_bad("the number of flows", o->flows,
+				  "from 1 to 16");
+	if (o->inline_bytes > WIRE_MAX_PAYLOAD)
+		return option_bad("the largest inline message", o->inline_bytes,
+				  "at most 32768");
+	if (o->chunk_bytes < 4096 || o->chunk_bytes > (64u << 20))
+		return option_bad("the chunk's size in bytes", o->chunk_bytes,
+				  "from 4096 to 67108864");
+	return 0;
+}
+
+DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
+{
+	struct devmem *d;
+	int rc;
+
+	*out = NULL;
+	log_open(o->log, o->log_arg);
+	rc = check_options(o);
+	if (rc)
+		return rc;
+	if (o->require & DEVMEM_REQUIRE_TX) {
+		WARN("NCCL_DEVMEM_REQUIRE has tx, but this version cannot send "
+		     "by devmem; require rx alone");
+		return -EINVAL;
+	}
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	rc = nics_get(o);
+	if (rc) {
+		free(d);
+		return rc;
+	}
+	d->options = *o;
+	d->options.ifname = NULL;	/* the interfaces' list has a copy */
+	pthread_mutex_init(&d->lock, NULL);
+	*out = d;
+	return 0;
+}
+
+DEVMEM_API void devmem_close(struct devmem *d)
+{
+	if (!d)
+		return;
+	while (d->listeners) {
+		struct devmem_listener *l = d->listeners;
+
+		d->listeners = listener_next(l);
+		listener_free(l);
+	}
+	connecting_free_all(d);
+	while (d->conns)
+		conn_free(d->conns);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+	nics_put();
+}
+
+DEVMEM_API int devmem_nic_count(struct devmem *d)
+{
+	(void)d;
+	return nic_count();
+}
+
+DEVMEM_API int devmem_nic_info(struct devmem *d, int nic,
+			       struct devmem_nic_info *info)
+{
+	struct nic *n = nic_at(nic);
+
+	(void)d;
+	if (!n)
+		return -EINVAL;
+	*info = n->info;
+	return 0;
+}
+
+const struct devmem_options *ctx_options(const struct devmem *d)
+{
+	return &d->options;
+}
+
+void ctx_add(struct devmem *d, struct devmem_conn *c)
+{
+	pthread_mutex_lock(&d->lock);
+	c->next = d->conns;
+	d->conns = c;
+	pthread_mutex_unlock(&d->lock);
+}
+
+void ctx_remove(struct devmem *d, struct devmem_conn *c)
+{
+	struct devmem_conn **at;
+
+	pthread_mutex_lock(&d->lock);
+	for (at = &d->conns; *at && *at != c; at = &(*at)->next)
+		;
+	if (*at)
+		*at = c->next;
+	pthread_mutex_unlock(&d->lock);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * handle.h - the bytes that tell a peer where a listener is, and the secret that
+ * proves that it was told.
+ */
+#ifndef DEVMEM_HANDLE_H
+#define DEVMEM_HANDLE_H
+
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "devmem.h"
+#include "wire.h"
+
+struct handle {
+	struct sockaddr_storage addr;
+	uint8_t key[WIRE_KEY_BYTES];
+};
+
+/* @bytes: DEVMEM_HANDLE_BYTES. */
+void handle_encode(const struct handle *h, uint8_t *bytes);
+/* -EINVAL if the bytes are no handle of this version. */
+int handle_decode(const uint8_t *bytes, struct handle *h);
+
+#endif /* DEVMEM_HANDLE_H */

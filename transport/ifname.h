@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ifname.h - which interfaces the user means, in NCCL_SOCKET_IFNAME's language.
+ */
+#ifndef DEVMEM_IFNAME_H
+#define DEVMEM_IFNAME_H
+
+#include <stdbool.h>
+
+/**
+ * ifname_selected() - does @spec select interface @name?
+ *
+ * @spec is a comma list. "eth,ens": names that begin so; "=eth0,eth1": these
+ * names; "^docker": all but those that begin so; "^=lo": all but these. NULL or
+ * "" selects every interface but loopback (@loopback says whether @name is).
+ */
+bool ifname_selected(const char *spec, const char *name, bool loopback);
+
+#endif /* DEVMEM_IFNAME_H */

@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * listen.c - the receiver's way to a connection. Whoever connects to control is
+ * a stranger until its HELLO shows the key; strangers are few, cheap and short
+ * lived, and can delay nobody. Flows have a port of their own, where only the
+ * announced 4-tuples are let in: no byte that is not payload ever runs there.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "context.h"
+#include "ethioctl.h"
+#include "handle.h"
+#include "nic.h"
+#include "rxpool.h"
+#include "sock.h"
+
+#define BACKLOG	    128
+#define STRANGERS   64		/* the oldest gives way to a newer one */
+#define STRANGER_MS 10000
+#define HALVES	    8		/* peers that proved themselves at once */
+#define HALF_MS	    60000
+#define ACCEPTS	    32		/* connections taken in one call */
+
+struct stranger {
+	int fd;
+	uint64_t deadline;
+	struct sockaddr_storage peer;
+	struct wire_reader in;
+};
+
+/* A peer that has the key, whose flows are not there yet. */
+struct half {
+	struct devmem_conn *conn;
+	uint64_t deadline;
+	bool ready;		/* READY is sent, flows may come */
+	struct why no_devmem;
+};
+
+struct devmem_listener {
+	struct devmem_listener *next;
+	struct devmem *ctx;
+	struct nic *nic;
+	struct sockaddr_storage addr;
+	uint8_t key[WIRE_KEY_BYTES];
+	int control_fd, flow_fd;
+	uint16_t flow_port;
+	struct stranger stranger[STRANGERS];	/* oldest first */
+	unsigned int strangers;
+	struct half half[HALVES];
+	unsigned int halves;
+};
+
+static void stranger_drop(struct devmem_listener *l, unsigned int i,
+			  bool close_fd)
+{
+	struct stranger *s = &l->stranger[i];
+
+	if (close_fd)
+		close(s->fd);
+	wire_reader_free(&s->in);
+	l->strangers--;
+	memmove(s, s + 1, (l->strangers - i) * sizeof(*s));
+}
+
+static void half_drop(struct devmem_listener *l, unsigned int i, bool free_it)
+{
+	struct half *h = &l->half[i];
+
+	if (free_it)
+		conn_free(h->conn);
+	l->halves--;
+	memmove(h, h + 1, (l->halves - i) * sizeof(*h));
+}
+
+struct devmem_listener *listener_next(const struct devmem_listener *l)
+{
+	return l->next;
+}
+
+void listener_free(struct devmem_listener *l)
+{
+	while (l->strangers)
+		stranger_drop(l, l->strangers - 1, true);
+	while (l->halves)
+		half_drop(l, l->halves - 1, true);
+	if (l->control_fd >= 0)
+		close(l->control_fd);
+	if (l->flow_fd >= 0)
+		close(l->flow_fd);
+	free(l);
+}
+
+DEVMEM_API int devmem_listen(struct devmem *d, int nic, void *handle,
+			     struct devmem_listener **out)
+{
+	struct nic *n = nic_at(nic);
+	struct devmem_listener *l;
+	struct sockaddr_storage flows;
+	struct handle h;
+	struct why w;
+	int rc;
+
+	*out = NULL;
+	if (!n)
+		return -EINVAL;
+	if (!nic_pool(n, &w) && (d->options.require & DEVMEM_REQUIRE_RX)) {
+		WARN("NCCL_DEVMEM_REQUIRE has rx, but %s", w.text);
+		return -EOPNOTSUPP;
+	}
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->ctx = d;
+	l->nic = n;
+	l->addr = n->addr;
+	l->flow_fd = -1;
+	l->control_fd = sock_listen(&l->addr, BACKLOG);
+	flows = n->addr;
+	if (l->control_fd >= 0)
+		l->flow_fd = sock_listen(&flows, BACKLOG);
+	if (l->control_fd < 0 || l->flow_fd < 0) {
+		rc = l->control_fd < 0 ? l->control_fd : l->flow_fd;
+		WARN("listening on %s: %s", n->info.name, strerror(-rc));
+		goto err;
+	}
+	l->flow_port = addr_port(&flows);
+	if (getrandom(l->key, sizeof(l->key), 0) != sizeof(l->key)) {
+		rc = -EIO;
+		goto err;
+	}
+	h.addr = l->addr;
+	memcpy(h.key, l->key, sizeof(h.key));
+	handle_encode(&h, handle);
+
+	pthread_mutex_lock(&d->lock);
+	l->next = d->listeners;
+	d->listeners = l;
+	pthread_mutex_unlock(&d->lock);
+	*out = l;
+	return 0;
+err:
+	listener_free(l);
+	return rc;
+}
+
+DEVMEM_API void devmem_listener_close(struct devmem_listener *l)
+{
+	struct devmem_listener **at;
+
+	if (!l)
+		return;
+	pthread_mutex_lock(&l->ctx->lock);
+	for (at = &l->ctx->listeners; *at && *at != l; at = &(*at)->next)
+		;
+	if (*at)
+		*at = l->next;
+	pthread_mutex_unlock(&l->ctx->lock);
+	listener_free(l);
+}
+
+static void accept_strangers(struct devmem_listener *l)
+{
+	for (int i = 0; i < ACCEPTS; i++) {
+		struct sockaddr_storage peer;
+		struct stranger *s;
+		int fd = sock_accept(l->control_fd, &peer);
+
+		if (fd < 0)
+			return;
+		if (l->strangers == STRANGERS)
+			stranger_drop(l, 0, true);
+		s = &l->stranger[l->strangers];
+		memset(s, 0, sizeof(*s));
+		if (wire_reader_init(&s->in, 1024, 512)) {
+			close(fd);
+			return;
+		}
+		s->fd = fd;
+		s->peer = peer;
+		s->deadline = now_ms() + STRANGER_MS;
+		l->strangers++;
+	}
+}
+
+static bool key_matches(const uint8_t *a, const uint8_t *b)
+{
+	uint8_t diff = 0;
+
+	/* All bytes, always: timing must not tell how many were right. */
+	for (int i = 0; i < WIRE_KEY_BYTES; i++)
+		diff |= a[i] ^ b[i];
+	return !diff;
+}
+
+/* A stranger's HELLO: 1 if it is a peer, 0 if it may become one, else -errno. */
+static int read_hello(struct devmem_listener *l, struct stranger *s,
+		      struct wire_hello *hello)
+{
+	const uint8_t *payload;
+	struct wire_hdr h;
+	size_t room;
+	uint8_t *p = wire_reader_space(&s->in, &room);
+	ssize_t n = recv(s->fd, p, room, MSG_DONTWAIT);
+	int rc;
+
+	if (!n || (n < 0 && errno != EAGAIN && errno != EINTR))
+		return -ECONNRESET;
+	if (n > 0)
+		wire_reader_filled(&s->in, (size_t)n);
+	rc = wire_reader_peek(&s->in, &h, &payload);
+	if (rc <= 0)
+		return rc ?: now_ms() > s->deadline ? -ETIMEDOUT : 0;
+	if (h.type != WIRE_HELLO || wire_get_hello(payload, h.len, hello) ||
+	    !key_matches(hello->key, l->key))
+		return -EPROTO;
+	wire_reader_consume(&s->in);
+	return 1;
+}
+
+/* A stranger with the key becomes a connection, half made. */
+static int promote(struct devmem_listener *l, struct stranger *s,
+		   const struct wire_hello *hello)
+{
+	struct devmem_conn *c;
+	socklen_t len = sizeof(c->local);
+	size_t room, have = s->in.tail - s->in.head;
+	int rc;
+
+	c = conn_new(l->ctx, l->nic, false);
+	if (!c)
+		return -ENOMEM;
+	c->peer = s->peer;
+	c->peer_inline = hello->inline_bytes;
+	rc = control_init(&c->control, s->fd);
+	if (!rc)
+		rc = sock_tune(s->fd);
+	if (!rc && getsockname(s->fd, (void *)&c->local, &len))
+		rc = -errno;
+	if (rc) {
+		/* The socket stays the stranger's. */
+		c->control.fd = -1;
+		conn_free(c);
+		return rc;
+	}
+	memcpy(wire_reader_space(&c->control.in, &room),
+	       s->in.buf + s->in.head, have);
+	wire_reader_filled(&c->control.in, have);
+	l->half[l->halves++] = (struct half){
+		.conn = c,
+		.deadline = now_ms() + HALF_MS,
+	};
+	if (hello->major != WIRE_VERSION_MAJOR)
+		conn_fail(c, -EPROTO, "the sender speaks protocol %u, we speak "
+			  "%u: install the same version on both sides",
+			  hello->major, WIRE_VERSION_MAJOR);
+	return 0;
+}
+
+static void meet_strangers(struct devmem_listener *l)
+{
+	for (unsigned int i = 0; i < l->strangers;) {
+		struct wire_hello hello;
+		int rc = 0;
+
+		if (l->halves < HALVES)
+			rc = read_hello(l, &l->stranger[i], &hello);
+		if (!rc) {
+			i++;
+			continue;
+		}
+		if (rc == 1 && !promote(l, &l->stranger[i], &hello))
+			stranger_drop(l, i, false);
+		else
+			stranger_drop(l, i, true);
+	}
+}
+
+static void delete_rules(struct devmem_conn *c)
+{
+	for (unsigned int i = 0; i < c->flows; i++)
+		if (c->flow[i].has_rule) {
+			eth_rule_delete(c->nic->info.name, c->flow[i].rule);
+			c->flow[i].has_rule = false;
+		}
+}
+
+static int insert_rules(struct devmem_listener *l, struct devmem_conn *c,
+			struct rxpool *pool, struct why *w)
+{
+	struct sockaddr_storage src = c->peer, dst = c->local;
+
+	addr_set_port(&dst, l->flow_port);
+	for (unsigned int i = 0; i < c->flows; i++) {
+		struct eth_flow flow = { .src = &src, .dst = &dst };
+		struct flow *f = &c->flow[i];
+		int rc;
+
+		addr_set_port(&src, f->port);
+		rc = eth_rule_insert(c->nic->info.name, &flow,
+				     rxpool_next_queue(pool), &f->rule);
+		if (rc) {
+			delete_rules(c);
+			return why(w, rc, "%s took no rule to steer a flow: "
+				   "%s%s", c->nic->info.name, strerror(-rc),
+				   rc == -EPERM ?
+					   "; CAP_NET_ADMIN is needed" :
+				   rc == -ENOSPC ?
+					   "; its table is full: ethtool -n" :
+					   "");
+		}
+		f->has_rule = true;
+	}
+	return 0;
+}
+
+/* Receive by devmem if that can be; else *w is why not. */
+static void choose_path(struct devmem_listener *l, struct devmem_conn *c,
+			struct why *w)
+{
+	struct rxpool *pool = nic_pool(l->nic, w);
+
+	if (!pool)
+		return;
+	if (address_is_local(&c->peer)) {
+		why(w, 0, "the peer is on this host: its packets do not cross "
+		    "%s", c->nic->info.name);
+		return;
+	}
+	if (rx_init(c, pool, ctx_options(l->ctx)->gather, w))
+		return;
+	if (insert_rules(l, c, pool, w))
+		rx_free(c);
+}
+
+static int on_flows(struct devmem_listener *l, struct half *h,
+		    const struct wire_flows *flows)
+{
+	struct devmem_conn *c = h->conn;
+	struct control *k = &c->control;
+	struct wire_hello hello = {
+		.major = WIRE_VERSION_MAJOR,
+		.minor = WIRE_VERSION_MINOR,
+		.inline_bytes = (uint32_t)c->tx.inline_bytes,
+	};
+	struct wire_ready ready = { .port = l->flow_port };
+
+	if (conn_make_flows(c, flows->count))
+		return conn_fail(c, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < flows->count; i++)
+		c->flow[i].port = flows->port[i];
+	choose_path(l, c, &h->no_devmem);
+	if (!c->rx.pool && (ctx_options(l->ctx)->require & DEVMEM_REQUIRE_RX))
+		return conn_fail(c, -EOPNOTSUPP, "NCCL_DEVMEM_REQUIRE has "
+				 "rx, but %s", h->no_devmem.text);
+	ready.path = c->rx.pool ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
+	control_put_done(k, wire_put_hello(control_put(k), &hello));
+	control_put_done(k, wire_put_ready(control_put(k), &ready));
+	h->ready = true;
+	return control_flush(c);
+}
+
+static int half_progress(struct devmem_listener *l, struct half *h)
+{
+	struct devmem_conn *c = h->conn;
+	const uint8_t *payload;
+	struct wire_flows flows;
+	struct wire_error e;
+	struct wire_hdr hdr;
+	int rc = c->err ?: control_flush(c);
+
+	rc = rc ?: control_fill(c);
+	if (rc)
+		return rc;
+	if (c->control.eof)
+		return conn_fail(c, -ECONNRESET, "the sender hung up before "
+				 "the connection was made");
+	if (now_ms() > h->deadline)
+		return conn_fail(c, -ETIMEDOUT, "the sender did not finish the "
+				 "connection within %d s", HALF_MS / 1000);
+	if (h->ready)
+		return 0;	/* records may follow; they can wait */
+	rc = wire_reader_peek(&c->control.in, &hdr, &payload);
+	if (!rc)
+		return 0;
+	if (rc > 0 && hdr.type == WIRE_ERROR &&
+	    !wire_get_error(payload, hdr.len, &e)) {
+		c->control.eof = true;
+		return conn_fail(c, -EREMOTEIO, "the sender gave up: %s",
+				 e.text);
+	}
+	if (rc < 0 || hdr.type != WIRE_FLOWS ||
+	    wire_get_flows(payload, hdr.len, &flows))
+		return conn_fail(c, -EPROTO, "FLOWS was due");
+	wire_reader_consume(&c->control.in);
+	return on_flows(l, h, &flows);
+}
+
+/* Whose flow is this? Nobody's: false. */
+static bool match_flow(struct devmem_listener *l, int fd,
+		       const struct sockaddr_storage *peer)
+{
+	for (unsigned int i = 0; i < l->halves; i++) {
+		struct devmem_conn *c = l->half[i].conn;
+		struct sockaddr_storage want = c->peer;
+
+		for (unsigned int j = 0; l->half[i].ready && j < c->flows;
+		     j++) {
+			addr_set_port(&want, c->flow[j].port);
+			if (c->flow[j].fd >= 0 || !addr_equal(&want, peer))
+				continue;
+			if (sock_tune(fd))
+				return false;
+			c->flow[j].fd = fd;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void accept_flows(struct devmem_listener *l)
+{
+	for (int i = 0; i < ACCEPTS; i++) {
+		struct sockaddr_storage peer;
+		int fd = sock_accept(l->flow_fd, &peer);
+
+		if (fd < 0)
+			return;
+		if (!match_flow(l, fd, &peer))
+			close(fd);
+	}
+}
+
+static bool flows_complete(const struct half *h)
+{
+	for (unsigned int i = 0; i < h->conn->flows; i++)
+		if (h->conn->flow[i].fd < 0)
+			return false;
+	return h->ready;
+}
+
+DEVMEM_API int devmem_accept(struct devmem_listener *l,
+			     struct devmem_conn **out)
+{
+	*out = NULL;
+	accept_strangers(l);
+	meet_strangers(l);
+	accept_flows(l);
+	for (unsigned int i = 0; i < l->halves; i++) {
+		struct half *h = &l->half[i];
+		int rc;
+
+		/* First: a sender may be done and gone already. */
+		if (flows_complete(h)) {
+			*out = h->conn;
+			conn_established(h->conn, h->no_devmem.text);
+			half_drop(l, i, false);
+			return 0;
+		}
+		rc = half_progress(l, h);
+		/* It had the key: this is our peer's failure, not a stranger's. */
+		if (rc) {
+			half_drop(l, i, true);
+			return rc;
+		}
+	}
+	return -EAGAIN;
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * nic.c - discovery of interfaces and the process's hold on them; see nic.h.
+ */
+#include <errno.h>
+#include <ifaddrs.h>
+#include <limits.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ifname.h"
+#include "nic.h"
+#include "rxpool.h"
+
+#define NICS_MAX 32
+
+static struct {
+	pthread_mutex_t lock;
+	unsigned int users;
+	struct devmem_options options;
+	struct nic nic[NICS_MAX];
+	int count;
+} nics = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* First line of /sys/class/net/@name/@file, "" if there is none. */
+static void read_sysfs(const char *name, const char *file, char *text,
+		       size_t n)
+{
+	char path[128];
+	FILE *f;
+
+	text[0] = '\0';
+	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", name, file);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	if (!fgets(text, (int)n, f))
+		text[0] = '\0';
+	fclose(f);
+	text[strcspn(text, "\n")] = '\0';
+}
+
+static void read_pci_path(struct devmem_nic_info *info)
+{
+	char path[64], real[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device", info->name);
+	if (realpath(path, real) && strstr(real, "/pci") &&
+	    strlen(real) < sizeof(info->pci_path))
+		strcpy(info->pci_path, real);
+}
+
+static uint64_t read_guid(const struct devmem_nic_info *info)
+{
+	unsigned int b[6];
+	uint64_t guid = 0;
+	char mac[32];
+
+	read_sysfs(info->name, "address", mac, sizeof(mac));
+	if (sscanf(mac, "%x:%x:%x:%x:%x:%x", &b[0], &b[1], &b[2], &b[3], &b[4],
+		   &b[5]) == 6)
+		for (int i = 0; i < 6; i++)
+			guid = guid << 8 | (b[i] & 0xff);
+	return guid ?: info->ifindex;
+}
+
+static unsigned int read_speed(const char *name)
+{
+	char text[32];
+	long mbps;
+
+	read_sysfs(name, "speed", text, sizeof(text));
+	mbps = strtol(text, NULL, 10);
+	/* Virtual interfaces have none: what NCCL assumes for those. */
+	return mbps > 0 && mbps < INT_MAX ? (unsigned int)mbps : 10000;
+}
+
+static bool usable_address(const struct ifaddrs *a)
+{
+	if (!a->ifa_addr || !(a->ifa_flags & IFF_UP))
+		return false;
+	if (a->ifa_addr->sa_family == AF_INET)
+		return true;
+	if (a->ifa_addr->sa_family != AF_INET6)
+		return false;
+	/* Link-local ones would need their scope known at the peer. */
+	return !IN6_IS_ADDR_LINKLOCAL(
+		&((struct sockaddr_in6 *)a->ifa_addr)->sin6_addr);
+}
+
+static struct nic *find(const char *name)
+{
+	for (int i = 0; i < nics.count; i++)
+		if (!strcmp(nics.nic[i].info.name, name))
+			return &nics.nic[i];
+	return NULL;
+}
+
+static void add(const struct ifaddrs *a)
+{
+	struct nic *n = &nics.nic[nics.count++];
+	struct why w = { "" };
+
+	memset(n, 0, sizeof(*n));
+	pthread_mutex_init(&n->lock, NULL);
+	snprintf(n->info.name, sizeof(n->info.name), "%s", a->ifa_name);
+	n->info.ifindex = if_nametoindex(a->ifa_name);
+	memcpy(&n->addr, a->ifa_addr,
+	       a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) :
+						   sizeof(struct sockaddr_in6));
+	read_pci_path(&n->info);
+	n->info.guid = read_guid(&n->info);
+	n->info.speed_mbps = read_speed(n->info.name);
+	n->info.devmem_rx = !rxpool_probe(&n->info, &nics.options, &w);
+	snprintf(n->info.reason, sizeof(n->info.reason), "%.*s",
+		 (int)sizeof(n->info.reason) - 1, w.text);
+}
+
+/* IPv4 first, then IPv6: an interface is listed once, by its first address. */
+static int discover(void)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	struct ifaddrs *all;
+
+	if (getifaddrs(&all))
+		return -errno;
+	nics.count = 0;
+	for (int f = 0; f < 2; f++)
+		for (struct ifaddrs *a = all; a; a = a->ifa_next)
+			if (usable_address(a) && nics.count < NICS_MAX &&
+			    a->ifa_addr->sa_family == families[f] &&
+			    ifname_selected(nics.options.ifname, a->ifa_name,
+					    a->ifa_flags & IFF_LOOPBACK) &&
+			    !find(a->ifa_name))
+				add(a);
+	freeifaddrs(all);
+	if (nics.count)
+		return 0;
+	WARN("no network interface that is up, has an address and fits "
+	     "NCCL_DEVMEM_IFNAME=\"%s\"; see: ip -brief address",
+	     nics.options.ifname ?: "");
+	return -ENODEV;
+}
+
+int nics_get(const struct devmem_options *o)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&nics.lock);
+	if (!nics.users) {
+		nics.options = *o;
+		nics.options.ifname = o->ifname ? strdup(o->ifname) : NULL;
+		rc = o->ifname && !nics.options.ifname ? -ENOMEM : discover();
+		if (rc)
+			free((char *)nics.options.ifname);
+	}
+	if (!rc)
+		nics.users++;
+	pthread_mutex_unlock(&nics.lock);
+	return rc;
+}
+
+void nics_put(void)
+{
+	pthread_mutex_lock(&nics.lock);
+	if (nics.users && !--nics.users) {
+		for (int i = 0; i < nics.count; i++) {
+			rxpool_teardown(nics.nic[i].pool);
+			pthread_mutex_destroy(&nics.nic[i].lock);
+		}
+		nics.count = 0;
+		free((char *)nics.options.ifname);
+	}
+	pthread_mutex_unlock(&nics.lock);
+}
+
+int nic_count(void)
+{
+	return nics.count;
+}
+
+struct nic *nic_at(int i)
+{
+	return i >= 0 && i < nics.count ? &nics.nic[i] : NULL;
+}
+
+struct rxpool *nic_pool(struct nic *nic, struct why *w)
+{
+	struct rxpool *p;
+
+	pthread_mutex_lock(&nic->lock);
+	if (!nic->tried) {
+		nic->tried = true;
+		rxpool_setup(&nic->info, &nics.options, &nic->pool,
+			     &nic->no_pool);
+	}
+	p = nic->pool;
+	*w = nic->no_pool;
+	pthread_mutex_unlock(&nic->lock);
+	return p;
+}
+
+static bool same_address(const struct sockaddr_storage *a,
+			 const struct sockaddr *b)
+{
+	if (a->ss_family != b->sa_family)
+		return false;
+	if (a->ss_family == AF_INET)
+		return ((struct sockaddr_in *)a)->sin_addr.s_addr ==
+		       ((struct sockaddr_in *)b)->sin_addr.s_addr;
+	return !memcmp(&((struct sockaddr_in6 *)a)->sin6_addr,
+		       &((struct sockaddr_in6 *)b)->sin6_addr, 16);
+}
+
+bool address_is_local(const struct sockaddr_storage *addr)
+{
+	struct ifaddrs *all;
+	bool local = false;
+
+	if (getifaddrs(&all))
+		return false;
+	for (struct ifaddrs *a = all; a && !local; a = a->ifa_next)
+		local = a->ifa_addr && (a->ifa_addr->sa_family == AF_INET ||
+					a->ifa_addr->sa_family == AF_INET6) &&
+			same_address(addr, a->ifa_addr);
+	freeifaddrs(all);
+	return local;
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * region.c - what providers share, and the CPU's view of foreign dma-bufs.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "region.h"
+
+/*
+ * Pinning more than is free invites the OOM killer, which picks its victim
+ * freely; so ask first. 0 if the kernel does not say.
+ */
+static uint64_t memory_available(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	uint64_t kib = 0;
+	char line[128];
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kib) == 1)
+			break;
+	fclose(f);
+	return kib * 1024;
+}
+
+int region_alloc(struct region *r, const struct region_ops *ops, size_t bytes,
+		 struct why *w)
+{
+	uint64_t available = memory_available();
+
+	if (available && bytes > available)
+		return why(w, -ENOMEM, "a pool of %zu bytes does not fit the %"
+			   PRIu64 " bytes of memory available; set "
+			   "NCCL_DEVMEM_POOL_BYTES lower", bytes, available);
+	memset(r, 0, sizeof(*r));
+	r->ops = ops;
+	r->bytes = bytes;
+	r->dmabuf_fd = -1;
+	return ops->alloc(r, w);
+}
+
+void region_free(struct region *r)
+{
+	if (r->ops)
+		r->ops->free(r);
+	r->ops = NULL;
+}
+
+int region_map_dmabuf(int fd, uint64_t offset, size_t size, void **map,
+		      size_t *map_bytes, void **addr)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t start = offset / page * page;
+	off_t end;
+
+	if (!size || offset + size < offset)
+		return -EINVAL;
+	/* A dma-buf answers SEEK_END with its size; nothing else is one. */
+	end = lseek(fd, 0, SEEK_END);
+	if (end < 0)
+		return errno == EBADF ? -EBADF : -EOPNOTSUPP;
+	if (offset + size > (uint64_t)end)
+		return -EINVAL;
+
+	*map_bytes = (size_t)(offset + size - start);
+	*map = mmap(NULL, *map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    (off_t)start);
+	if (*map == MAP_FAILED)
+		return errno == ENOMEM ? -ENOMEM : -EOPNOTSUPP;
+	*addr = (uint8_t *)*map + (offset - start);
+	return 0;
+}

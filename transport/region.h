@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region.h - memory that can be a dma-buf. One provider per kind of memory; all
+ * that is above knows only struct region.
+ */
+#ifndef DEVMEM_REGION_H
+#define DEVMEM_REGION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "log.h"
+
+struct region;
+
+struct region_ops {
+	const char *name;
+	/* Allocate and export @r->bytes, a multiple of the page size. */
+	int (*alloc)(struct region *r, struct why *w);
+	void (*free)(struct region *r);
+};
+
+struct region {
+	const struct region_ops *ops;
+	size_t bytes;
+	int dmabuf_fd;	/* owned; CLOEXEC */
+	void *map;	/* where the CPU sees it, or NULL if it cannot */
+};
+
+extern const struct region_ops region_udmabuf;
+
+/**
+ * region_alloc() - allocate and export. 0, or -errno with the reason in @w
+ * (-ENOMEM: more than the machine has; -EINVAL: more than the exporter allows).
+ */
+int region_alloc(struct region *r, const struct region_ops *ops, size_t bytes,
+		 struct why *w);
+void region_free(struct region *r);
+
+/**
+ * region_map_dmabuf() - map [offset, offset + size) of somebody else's dma-buf
+ * for the CPU. @fd is not kept. Returns the mapping of the pages around the
+ * range in *map and *map_bytes (for munmap) and the range itself in *addr.
+ * -EOPNOTSUPP where that memory cannot be mapped, as a GPU's.
+ */
+int region_map_dmabuf(int fd, uint64_t offset, size_t size, void **map,
+		      size_t *map_bytes, void **addr);
+
+#endif /* DEVMEM_REGION_H */

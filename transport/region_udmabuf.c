@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * region_udmabuf.c - host memory as a dma-buf, by /dev/udmabuf: a stand-in for a
+ * GPU's memory on machines that have none.
+ * Kernel side: drivers/dma-buf/udmabuf.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/udmabuf.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "region.h"
+
+static unsigned long size_limit_mb(void)
+{
+	FILE *f = fopen("/sys/module/udmabuf/parameters/size_limit_mb", "re");
+	unsigned long mb = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%lu", &mb) != 1)
+		mb = 0;
+	fclose(f);
+	return mb;
+}
+
+static int open_failed(struct why *w)
+{
+	if (errno == ENOENT)
+		return why(w, -ENODEV, "there is no /dev/udmabuf: the kernel "
+			   "needs CONFIG_UDMABUF");
+	return why(w, -errno, "/dev/udmabuf: %s: run as root or grant access "
+		   "to it", strerror(errno));
+}
+
+static int create_failed(struct region *r, int err, struct why *w)
+{
+	unsigned long mb = size_limit_mb();
+
+	if (err == EINVAL && mb && r->bytes > (mb << 20))
+		return why(w, -EINVAL, "a pool of %zu bytes exceeds udmabuf's "
+			   "limit of %lu MiB; set NCCL_DEVMEM_POOL_BYTES lower "
+			   "or load udmabuf with a larger size_limit_mb",
+			   r->bytes, mb);
+	return why(w, -err, "udmabuf cannot export %zu bytes: %s", r->bytes,
+		   strerror(err));
+}
+
+static int udmabuf_alloc(struct region *r, struct why *w)
+{
+	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC };
+	int dev, mem, rc = 0;
+
+	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	if (dev < 0)
+		return open_failed(w);
+	mem = memfd_create("devmem-pool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (mem < 0) {
+		rc = why(w, -errno, "memfd_create: %s", strerror(errno));
+		goto out_dev;
+	}
+	/* udmabuf wants a promise that the pages stay. */
+	if (ftruncate(mem, (off_t)r->bytes) ||
+	    fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK)) {
+		rc = why(w, -errno, "memory for a pool of %zu bytes: %s",
+			 r->bytes, strerror(errno));
+		goto out_mem;
+	}
+	create.memfd = (uint32_t)mem;
+	create.size = r->bytes;
+	r->dmabuf_fd = ioctl(dev, UDMABUF_CREATE, &create);
+	if (r->dmabuf_fd < 0) {
+		rc = create_failed(r, errno, w);
+		goto out_mem;
+	}
+	r->map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem,
+		      0);
+	if (r->map == MAP_FAILED) {
+		rc = why(w, -errno, "mapping a pool of %zu bytes: %s", r->bytes,
+			 strerror(errno));
+		r->map = NULL;
+		close(r->dmabuf_fd);
+		r->dmabuf_fd = -1;
+	}
+	/* Mapping and dma-buf keep the pages: the memfd is not needed. */
+out_mem:
+	close(mem);
+out_dev:
+	close(dev);
+	return rc;
+}
+
+static void udmabuf_free(struct region *r)
+{
+	if (r->map)
+		munmap(r->map, r->bytes);
+	if (r->dmabuf_fd >= 0)
+		close(r->dmabuf_fd);
+	r->map = NULL;
+	r->dmabuf_fd = -1;
+}
+
+const struct region_ops region_udmabuf = {
+	.name = "udmabuf",
+	.alloc = udmabuf_alloc,
+	.free = udmabuf_free,
+};

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * rx.c - receiving, control side: records say which bytes of which message are
+ * next on each flow, grants say how much the peer may send. The payload itself
+ * is received in rx_flow.c.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conn.h"
+#include "rxpool.h"
+#include "sock.h"
+
+/* A connection's own part of the pool, and the least worth granting. */
+#define FLOOR_BYTES (64u << 10)
+#define GRANT_BYTES (32u << 10)
+
+int rx_init(struct devmem_conn *c, struct rxpool *pool,
+	    enum devmem_gather_kind gather, struct why *w)
+{
+	struct receiver *rx = &c->rx;
+	size_t mss = sock_mss(c->control.fd), page = 4096, floor;
+	int rc;
+
+	/* A packet starts a new niov, and a large one spans several. */
+	rx->niov_bytes = mss / ((mss + page - 1) / page);
+	/*
+	 * Twice the least grant: one under way, and as much again in tokens
+	 * that have not gone back.
+	 */
+	floor = 2 * (FLOOR_BYTES / rx->niov_bytes + c->flows + 1);
+	rc = credit_join(&pool->credit, &rx->credit, floor);
+	if (rc)
+		return why(w, rc, "the pool of %zu bytes on %s has no room for "
+			   "another connection; set NCCL_DEVMEM_POOL_BYTES "
+			   "higher", pool->region.bytes, pool->ifname);
+	rc = rx_buffers_init(rx);
+	if (rc) {
+		credit_leave(&pool->credit, &rx->credit);
+		return why(w, rc, "out of memory");
+	}
+	rx->gather.ops = gather == DEVMEM_GATHER_NONE ? &gather_none :
+							&gather_cpu;
+	rx->gather.pool = pool->region.map;
+	rx->pool = pool;
+	return 0;
+}
+
+static size_t niovs_for(const struct devmem_conn *c, size_t bytes)
+{
+	return (bytes + c->rx.niov_bytes - 1) / c->rx.niov_bytes;
+}
+
+/* Give back credit beyond what peers may still send and what tokens hold. */
+static void settle_credit(struct devmem_conn *c)
+{
+	struct receiver *rx = &c->rx;
+	size_t need = niovs_for(c, rx->unreceived);
+
+	/* The end of each message may leave a niov part full on each flow. */
+	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
+		const struct devmem_request *r = &c->request[i];
+
+		if (r->state == REQUEST_ACTIVE && r->moved < r->granted)
+			need += c->flows;
+	}
+	for (unsigned int i = 0; i < c->flows; i++)
+		need += c->flow[i].tokens.frags;
+	if (rx->credit.used > need)
+		credit_give(&rx->pool->credit, &rx->credit,
+			    rx->credit.used - need);
+}
+
+void rx_free(struct devmem_conn *c)
+{
+	struct receiver *rx = &c->rx;
+
+	if (rx->pool) {
+		for (unsigned int i = 0; i < c->flows; i++)
+			rx_return_tokens(c, &c->flow[i]);
+		credit_leave(&rx->pool->credit, &rx->credit);
+		rx->pool = NULL;
+	}
+	rx_buffers_free(rx);
+}
+
+bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
+{
+	int err;
+
+	if (!r->announced || r->moved < r->total)
+		return false;
+	return !c->rx.pool ||
+	       r->ticket <= c->rx.gather.ops->done(&c->rx.gather, &err);
+}
+
+/* Put bytes from host memory into a request's memory. */
+static void place_inline(struct devmem_conn *c, struct devmem_request *r,
+			 const uint8_t *data, size_t len)
+{
+	/* Only regions that the CPU can reach exist so far. */
+	if (len)
+		memcpy(r->addr, data, len);
+	/* Nothing more comes of what was granted for it. */
+	c->rx.unreceived -= r->granted;
+	r->granted = 0;
+	r->moved = len;
+	c->stats.bytes_inline += len;
+}
+
+/* The message's size is known: it may be less than was granted. */
+static int announce(struct devmem_conn *c, struct devmem_request *r,
+		    uint64_t total)
+{
+	if (r->announced)
+		return total == r->total ? 0 :
+		       conn_fail(c, -EPROTO, "the size of message %llu "
+				 "changed on the way",
+				 (unsigned long long)r->seq);
+	if (total > r->size)
+		return conn_fail(c, -EMSGSIZE, "message %llu has %llu bytes, "
+				 "the receive buffer %zu",
+				 (unsigned long long)r->seq,
+				 (unsigned long long)total, r->size);
+	r->announced = true;
+	r->total = (size_t)total;
+	if (r->granted > r->total) {
+		c->rx.unreceived -= r->granted - r->total;
+		r->granted = r->total;
+	}
+	return 0;
+}
+
+/* 1: there is no room for these runs now. */
+static int on_chunks(struct devmem_conn *c, struct devmem_request *r,
+		     const struct wire_data *d)
+{
+	for (unsigned int i = 0; i < c->flows; i++)
+		if (c->flow[i].count + d->count > FLOW_RUNS)
+			return 1;
+	for (uint32_t i = 0; i < d->count; i++) {
+		const struct wire_chunk *k = &d->chunk[i];
+
+		if (k->flow >= c->flows || k->len > r->granted - r->assigned)
+			return conn_fail(c, -EPROTO, "the peer sends what it "
+					 "was not granted");
+		flow_push(&c->flow[k->flow], r, r->assigned, k->len);
+		r->assigned += k->len;
+	}
+	return 0;
+}
+
+/* 0: taken; 1: not now; else the connection's error. */
+static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
+		   const uint8_t *payload)
+{
+	struct devmem_request *r;
+	struct wire_data d;
+	int rc;
+
+	if (h->seq != c->rx.data_seq)
+		return conn_fail(c, -EPROTO, "DATA of message %llu where %llu "
+				 "was due", (unsigned long long)h->seq,
+				 (unsigned long long)c->rx.data_seq);
+	r = conn_active(c, h->seq);
+	if (!r)
+		return 1;	/* not posted yet */
+	if (h->flags & WIRE_F_INLINE) {
+		if (r->announced)
+			return conn_fail(c, -EPROTO, "an inline message was "
+					 "announced as a large one");
+		rc = announce(c, r, h->len);
+		if (rc)
+			return rc;
+		place_inline(c, r, payload, h->len);
+		c->rx.data_seq++;
+		return 0;
+	}
+	if (wire_get_data(payload, h->len, &d))
+		return conn_fail(c, -EPROTO, "the peer's DATA is malformed");
+	rc = announce(c, r, d.total);
+	rc = rc ?: on_chunks(c, r, &d);
+	if (!rc && r->assigned == r->total)
+		c->rx.data_seq++;
+	return rc;
+}
+
+static int on_record(struct devmem_conn *c, const struct wire_hdr *h,
+		     const uint8_t *payload)
+{
+	struct wire_error e;
+
+	switch (h->type) {
+	case WIRE_DATA:
+		return on_data(c, h, payload);
+	case WIRE_BYE:
+		c->control.bye = true;
+		return 0;
+	case WIRE_ERROR:
+		if (wire_get_error(payload, h->len, &e))
+			break;
+		c->control.eof = true;
+		return conn_fail(c, -EREMOTEIO, "the sender gave up: %s",
+				 e.text);
+	}
+	return conn_fail(c, -EPROTO, "unexpected %s record",
+			 wire_type_name(h->type));
+}
+
+static int read_records(struct devmem_conn *c)
+{
+	const uint8_t *payload;
+	struct wire_hdr h;
+	int rc = control_fill(c);
+
+	while (!rc) {
+		rc = wire_reader_peek(&c->control.in, &h, &payload);
+		if (rc < 0)
+			return conn_fail(c, rc, "the peer's control stream is "
+					 "not this protocol's");
+		if (!rc)
+			break;
+		rc = on_record(c, &h, payload);
+		c->rx.stalled = rc > 0;
+		if (rc > 0)
+			return 0;
+		wire_reader_consume(&c->control.in);
+	}
+	return rc;
+}
+
+/* How many more bytes of @want can be granted; takes the credit for them. */
+static size_t grantable(struct devmem_conn *c, size_t want)
+{
+	struct receiver *rx = &c->rx;
+	size_t least = want < GRANT_BYTES ? want : GRANT_BYTES, got;
+
+	if (!rx->pool)
+		return want;
+	got = credit_take(&rx->pool->credit, &rx->credit,
+			  niovs_for(c, want) + c->flows,
+			  niovs_for(c, least) + c->flows);
+	if (!got)
+		return 0;
+	got = (got - c->flows) * rx->niov_bytes;
+	return got < want ? got : want;
+}
+
+int rx_send_grants(struct devmem_conn *c)
+{
+	struct receiver *rx = &c->rx;
+	struct control *k = &c->control;
+	bool tried = false;
+
+	while (rx->grant_seq < c->next_seq) {
+		struct devmem_request *r = conn_active(c, rx->grant_seq);
+		size_t to = !r ? 0 : r->announced ? r->total : r->size;
+		size_t n;
+
+		/* Done, or small enough to come without leave. */
+		if (!r || to <= c->peer_inline || r->granted >= to) {
+			rx->grant_seq++;
+			continue;
+		}
+		if (!control_has_room(k, WIRE_MAX_RECORD))
+			break;
+		n = grantable(c, to - r->granted);
+		if (!n && !tried && rx->pool) {
+			/* The pool is short: part with what is gathered. */
+			int rc = rx_return_gathered(c);
+
+			if (rc)
+				return rc;
+			settle_credit(c);
+			tried = true;
+			continue;
+		}
+		if (!n)
+			break;
+		r->granted += n;
+		rx->unreceived += n;
+		c->stats.grants++;
+		control_put_done(k, wire_put_grant(control_put(k), r->seq,
+						   r->granted));
+	}
+	return control_flush(c);
+}
+
+/* Every message that was asked for is here: nothing is gained by waiting. */
+static bool idle(const struct devmem_conn *c)
+{
+	for (unsigned int i = 0; i < c->flows; i++)
+		if (c->flow[i].count)
+			return false;
+	return c->rx.data_seq == c->next_seq;
+}
+
+/* The peer is gone: what has been announced may still come, no more will. */
+static int check_eof(struct devmem_conn *c)
+{
+	if (c->rx.data_seq == c->next_seq || c->rx.stalled)
+		return 0;
+	return conn_fail(c, -ECONNRESET, "the sender %s",
+			 c->control.bye ? "closed the connection" : "is gone");
+}
+
+int rx_progress(struct devmem_conn *c)
+{
+	int rc = c->err ?: read_records(c);
+
+	for (unsigned int i = 0; !rc && i < c->flows; i++)
+		rc = rx_flow_receive(c, &c->flow[i]);
+	if (!rc && c->rx.pool) {
+		if (idle(c))
+			rc = rx_return_gathered(c);
+		settle_credit(c);
+	}
+	rc = rc ?: rx_send_grants(c);
+	if (!rc && c->control.eof)
+		rc = check_eof(c);
+	return rc;
+}

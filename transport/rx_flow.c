@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * rx_flow.c - receiving payload from flows. What a flow brings is gathered to
+ * where its runs say, wherever it landed, and its tokens go back in batches.
+ *
+ * Bytes can land in host memory at any time (packets that a rule missed, header
+ * bytes that were not split, a queue that was unbound): recvmsg always gets an
+ * iov that could take everything it may return.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "cmsg.h"
+#include "conn.h"
+#include "rxpool.h"
+#include "uapi.h"
+
+/* Bytes that one recvmsg may return: the size of the bounce buffer. */
+#define RECV_BYTES (256u << 10)
+/* Frags that one recvmsg may return; there is room for their cmsgs. */
+#define RECV_FRAGS 512u
+#define RECV_CMSGS (RECV_FRAGS * CMSG_SPACE(sizeof(struct devmem_uapi_cmsg)))
+/* Calls to one flow before the others get a turn. */
+#define RECV_CALLS 8
+/* Runs that one recvmsg into host memory takes. */
+#define RECV_IOV 8
+/* Return tokens when they hold this much; sooner only if the pool is short. */
+#define RETURN_BYTES (512u << 10)
+
+int rx_buffers_init(struct receiver *rx)
+{
+	rx->bounce = malloc(RECV_BYTES);
+	rx->cmsgs = malloc(RECV_CMSGS);
+	if (!rx->bounce || !rx->cmsgs)
+		return -ENOMEM;
+	/* A frag can straddle runs. */
+	return gather_list_init(&rx->list, RECV_FRAGS + FLOW_RUNS);
+}
+
+void rx_buffers_free(struct receiver *rx)
+{
+	gather_list_free(&rx->list);
+	free(rx->bounce);
+	free(rx->cmsgs);
+	rx->bounce = NULL;
+	rx->cmsgs = NULL;
+}
+
+int rx_return_tokens(struct devmem_conn *c, struct flow *f)
+{
+	unsigned int frags = f->tokens.frags;
+	int rc;
+
+	if (!frags)
+		return 0;
+	rc = tokens_return(&f->tokens, f->fd, &c->stats.dontneed_calls);
+	if (rc)
+		return conn_fail(c, rc, "the kernel did not take %u tokens "
+				 "back: %s", frags, strerror(-rc));
+	c->stats.tokens_returned += frags;
+	return 0;
+}
+
+static int payload_error(struct devmem_conn *c, ssize_t n)
+{
+	if (!n)
+		return conn_fail(c, -ECONNRESET, "the sender is gone: a flow "
+				 "ended in the middle of a message");
+	if (errno == EAGAIN || errno == EINTR)
+		return -EAGAIN;
+	return conn_fail(c, -errno, "receiving payload: %s",
+			 errno == DEVMEM_ETOOSMALL ?
+				 "no room for a control message" :
+				 strerror(errno));
+}
+
+/* Without a pool: straight into the requests' memory. */
+static int recv_host(struct devmem_conn *c, struct flow *f)
+{
+	unsigned int runs = f->count < RECV_IOV ? f->count : RECV_IOV;
+	struct iovec iov[RECV_IOV];
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
+	ssize_t n;
+
+	for (unsigned int i = 0; i < runs; i++) {
+		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
+
+		iov[i].iov_base = r->req->addr + r->offset;
+		iov[i].iov_len = r->len;
+	}
+	n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
+	if (n <= 0)
+		return payload_error(c, n);
+	c->stats.bytes_host += (uint64_t)n;
+	c->rx.unreceived -= (size_t)n;
+	flow_advance(f, (size_t)n);
+	return 0;
+}
+
+/* Where in a flow's runs the next piece goes. */
+struct cursor {
+	unsigned int run;	/* counted from the flow's first */
+	size_t offset;		/* in it */
+};
+
+/* List the copies that bring a piece to its place, which may straddle runs. */
+static int gather_piece(struct devmem_conn *c, struct flow *f,
+			struct cursor *at, const struct piece *p)
+{
+	size_t done = 0;
+
+	while (done < p->len && at->run < f->count) {
+		const struct run *r =
+			&f->run[(f->first + at->run) % FLOW_RUNS];
+		size_t n = r->len - at->offset;
+		struct gather_op op;
+
+		n = n < p->len - done ? n : p->len - done;
+		op.dst = r->req->addr + r->offset + at->offset;
+		op.offset = p->offset + done;
+		op.host = p->where == PIECE_DEVMEM ?
+				  NULL : c->rx.bounce + p->offset + done;
+		op.len = n;
+		if (!gather_list_add(&c->rx.list, &op))
+			break;
+		done += n;
+		at->offset += n;
+		if (at->offset == r->len) {
+			at->run++;
+			at->offset = 0;
+		}
+	}
+	if (done < p->len)
+		return conn_fail(c, -EIO, "the kernel returned more payload "
+				 "than was asked for");
+	return 0;
+}
+
+static void count_piece(struct devmem_stats *s, const struct piece *p)
+{
+	switch (p->where) {
+	case PIECE_DEVMEM:
+		s->bytes_devmem += p->len;
+		s->frags++;
+		break;
+	case PIECE_LINEAR:
+		s->bytes_linear += p->len;
+		break;
+	case PIECE_HOST:
+		s->bytes_host += p->len;
+		break;
+	}
+}
+
+/* Is it where the kernel may put payload of ours? */
+static int check_piece(struct devmem_conn *c, const struct piece *p)
+{
+	const struct rxpool *pool = c->rx.pool;
+
+	if (p->where != PIECE_DEVMEM)
+		return p->len > RECV_BYTES - p->offset ?
+			       conn_fail(c, -EIO, "the kernel reports bytes "
+					 "outside of the buffer") : 0;
+	if (p->dmabuf_id != pool->dmabuf_id)
+		return conn_fail(c, -EIO, "payload landed in dma-buf %u, our "
+				 "pool is %u: a rule steers it to a queue of "
+				 "another process", p->dmabuf_id,
+				 pool->dmabuf_id);
+	if (p->offset > pool->region.bytes ||
+	    p->len > pool->region.bytes - p->offset)
+		return conn_fail(c, -EIO, "the kernel reports payload outside "
+				 "of the pool");
+	return 0;
+}
+
+/*
+ * Go through what recvmsg brought. Even after an error the walk goes on to its
+ * end, so that every token that came is known and will be returned.
+ */
+static int take_pieces(struct devmem_conn *c, struct flow *f,
+		       const struct msghdr *msg, size_t received)
+{
+	struct cursor at = { 0, 0 };
+	struct piece_walk w;
+	struct piece p;
+	int rc = 0, next;
+
+	pieces_begin(&w, msg, received);
+	while ((next = pieces_next(&w, &p)) != 0) {
+		if (next < 0) {
+			rc = rc ?: conn_fail(c, -EIO, "the kernel's control "
+					     "messages do not add up to the "
+					     "%zu bytes received", received);
+			continue;
+		}
+		if (p.where == PIECE_DEVMEM) {
+			c->stats.tokens_received++;
+			/* There is room: see recv_devmem(). */
+			tokens_add(&f->tokens, p.token, p.len);
+		}
+		rc = rc ?: check_piece(c, &p);
+		rc = rc ?: gather_piece(c, f, &at, &p);
+		if (!rc)
+			count_piece(&c->stats, &p);
+	}
+	return rc;
+}
+
+static int submit(struct devmem_conn *c, struct flow *f, size_t bytes)
+{
+	struct receiver *rx = &c->rx;
+	size_t left = bytes;
+	uint64_t ticket;
+	int rc;
+
+	rc = rx->gather.ops->submit(&rx->gather, &rx->list, &ticket);
+	if (rc)
+		return conn_fail(c, rc, "gathering %zu bytes: %s", bytes,
+				 strerror(-rc));
+	for (unsigned int i = 0; i < f->count && left; i++) {
+		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
+
+		r->req->ticket = ticket;
+		left -= left < r->len ? left : r->len;
+	}
+	f->tokens_ticket = ticket;
+	rx->unreceived -= bytes;
+	flow_advance(f, bytes);
+	return 0;
+}
+
+static bool gathered(const struct devmem_conn *c, const struct flow *f)
+{
+	int err;
+
+	return f->tokens_ticket <=
+	       c->rx.gather.ops->done((struct gather_engine *)&c->rx.gather,
+				      &err);
+}
+
+static int recv_devmem(struct devmem_conn *c, struct flow *f)
+{
+	struct receiver *rx = &c->rx;
+	struct iovec iov = { .iov_base = rx->bounce };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = rx->cmsgs,
+		.msg_controllen = RECV_CMSGS,
+	};
+	ssize_t n;
+	int rc;
+
+	/* Every token that may come needs its place before it is minted. */
+	if (tokens_room(&f->tokens) < RECV_FRAGS) {
+		if (!gathered(c, f))
+			return -EAGAIN;
+		rc = rx_return_tokens(c, f);
+		if (rc)
+			return rc;
+	}
+	iov.iov_len = f->pending < RECV_BYTES ? f->pending : RECV_BYTES;
+	n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_SOCK_DEVMEM);
+	if (n <= 0)
+		return payload_error(c, n);
+
+	rx->list.count = 0;
+	rc = take_pieces(c, f, &msg, (size_t)n);
+	rc = rc ?: submit(c, f, (size_t)n);
+	if (!rc && f->tokens.bytes >= RETURN_BYTES && gathered(c, f))
+		rc = rx_return_tokens(c, f);
+	return rc;
+}
+
+int rx_flow_receive(struct devmem_conn *c, struct flow *f)
+{
+	int rc = 0;
+
+	for (int i = 0; !rc && i < RECV_CALLS && f->count; i++)
+		rc = c->rx.pool ? recv_devmem(c, f) : recv_host(c, f);
+	return rc == -EAGAIN ? 0 : rc;
+}
+
+int rx_return_gathered(struct devmem_conn *c)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; !rc && i < c->flows; i++)
+		if (gathered(c, &c->flow[i]))
+			rc = rx_return_tokens(c, &c->flow[i]);
+	return rc;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rxpool.h - a region bound to receive queues of a NIC: what it takes to set one
+ * up, and to leave the NIC as it was.
+ */
+#ifndef DEVMEM_RXPOOL_H
+#define DEVMEM_RXPOOL_H
+
+#include "credit.h"
+#include "devmem.h"
+#include "devnl.h"
+#include "log.h"
+#include "region.h"
+
+/* What we changed of a NIC's settings, and how it was before. */
+struct nic_settings {
+	bool split_set, ntuple_set;
+	int split;		/* DEVMEM_SPLIT_* before */
+	int hds_thresh;		/* before; -1: the NIC has none */
+	struct indir_change {
+		uint32_t at, was, is;
+	} *indir;		/* entries taken off our queues */
+	size_t indir_count;
+};
+
+struct rxpool {
+	char ifname[16];
+	unsigned int ifindex;
+	struct nic_settings settings;
+	struct region region;
+	/*
+	 * The lease: closing it unbinds. It is closed after every socket that
+	 * may hold tokens and before the settings are restored, which the
+	 * kernel refuses while queues are bound.
+	 */
+	struct devnl_family lease;
+	uint32_t dmabuf_id;
+	unsigned int queue[DEVMEM_MAX_QUEUES];
+	unsigned int queues;
+	unsigned int next_queue;	/* for the next flow */
+	struct credit credit;		/* in niovs, less what the rings hold */
+};
+
+/** rxpool_probe() - look for an obstacle without changing anything. */
+int rxpool_probe(const struct devmem_nic_info *nic,
+		 const struct devmem_options *o, struct why *w);
+
+/**
+ * rxpool_setup() - header split on, RSS off the queues, region allocated and
+ * bound. On failure everything is as before and @w says why.
+ */
+int rxpool_setup(const struct devmem_nic_info *nic,
+		 const struct devmem_options *o, struct rxpool **out,
+		 struct why *w);
+
+/** rxpool_teardown() - unbind, free, restore. NULL is allowed. */
+void rxpool_teardown(struct rxpool *p);
+
+/* The queue that the next flow is to be steered to, in turn. Any thread. */
+unsigned int rxpool_next_queue(struct rxpool *p);
+
+/* "6,7", for log lines. */
+const char *rxpool_queues_text(const struct rxpool *p, char *text, size_t n);
+
+#endif /* DEVMEM_RXPOOL_H */

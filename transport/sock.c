@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * sock.c - TCP sockets and addresses; see sock.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sock.h"
+
+/* IPv6's minimum MTU less headers: no path has a smaller segment for long. */
+#define MSS_FLOOR 536u
+
+socklen_t addr_len(const struct sockaddr_storage *a)
+{
+	return a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) :
+					  sizeof(struct sockaddr_in);
+}
+
+static in_port_t *port_of(struct sockaddr_storage *a)
+{
+	return a->ss_family == AF_INET6 ?
+		       &((struct sockaddr_in6 *)a)->sin6_port :
+		       &((struct sockaddr_in *)a)->sin_port;
+}
+
+uint16_t addr_port(const struct sockaddr_storage *a)
+{
+	return ntohs(*port_of((struct sockaddr_storage *)a));
+}
+
+void addr_set_port(struct sockaddr_storage *a, uint16_t port)
+{
+	*port_of(a) = htons(port);
+}
+
+bool addr_equal(const struct sockaddr_storage *a,
+		const struct sockaddr_storage *b)
+{
+	if (a->ss_family != b->ss_family || addr_port(a) != addr_port(b))
+		return false;
+	if (a->ss_family == AF_INET)
+		return ((struct sockaddr_in *)a)->sin_addr.s_addr ==
+		       ((struct sockaddr_in *)b)->sin_addr.s_addr;
+	return !memcmp(&((struct sockaddr_in6 *)a)->sin6_addr,
+		       &((struct sockaddr_in6 *)b)->sin6_addr,
+		       sizeof(struct in6_addr));
+}
+
+const char *addr_text(const struct sockaddr_storage *a, bool port, char *text,
+		      size_t n)
+{
+	bool v6 = a->ss_family == AF_INET6;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	inet_ntop(a->ss_family,
+		  v6 ? (void *)&((struct sockaddr_in6 *)a)->sin6_addr :
+		       (void *)&((struct sockaddr_in *)a)->sin_addr,
+		  host, sizeof(host));
+	if (!port)
+		snprintf(text, n, "%s", host);
+	else
+		snprintf(text, n, v6 ? "[%s]:%u" : "%s:%u", host, addr_port(a));
+	return text;
+}
+
+static int sock_tcp(int family)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sock_bound(const struct sockaddr_storage *a, uint16_t *port)
+{
+	struct sockaddr_storage any = *a;
+	socklen_t len = addr_len(a);
+	int fd, rc;
+
+	fd = sock_tcp(a->ss_family);
+	if (fd < 0)
+		return fd;
+	addr_set_port(&any, 0);
+	if (bind(fd, (void *)&any, len) ||
+	    getsockname(fd, (void *)&any, &len)) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	*port = addr_port(&any);
+	return fd;
+}
+
+int sock_listen(struct sockaddr_storage *a, int backlog)
+{
+	uint16_t port;
+	int fd, rc;
+
+	fd = sock_bound(a, &port);
+	if (fd < 0)
+		return fd;
+	if (listen(fd, backlog)) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	addr_set_port(a, port);
+	return fd;
+}
+
+int sock_connect(int fd, const struct sockaddr_storage *to)
+{
+	if (!connect(fd, (const void *)to, addr_len(to)) ||
+	    errno == EINPROGRESS)
+		return 0;
+	return -errno;
+}
+
+int sock_connected(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (poll(&p, 1, 0) <= 0)
+		return -EAGAIN;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len))
+		return -errno;
+	return -err;
+}
+
+int sock_accept(int fd, struct sockaddr_storage *peer)
+{
+	socklen_t len = sizeof(*peer);
+	int new;
+
+	memset(peer, 0, sizeof(*peer));
+	new = accept4(fd, (void *)peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (new >= 0)
+		return new;
+	/* What befell that one connection is no error of the listener. */
+	if (errno == ECONNABORTED || errno == EPROTO || errno == EINTR ||
+	    errno == EWOULDBLOCK)
+		return -EAGAIN;
+	return -errno;
+}
+
+int sock_tune(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} option[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, 10 },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, 5 },
+		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
+		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 30000 },
+	};
+
+	for (size_t i = 0; i < sizeof(option) / sizeof(option[0]); i++)
+		if (setsockopt(fd, option[i].level, option[i].name,
+			       &option[i].value, sizeof(int)))
+			return -errno;
+	return 0;
+}
+
+unsigned int sock_mss(int fd)
+{
+	socklen_t len = sizeof(int);
+	int mss = 0;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &mss, &len) ||
+	    mss < (int)MSS_FLOOR)
+		return MSS_FLOOR;
+	return (unsigned int)mss;
+}
+
+uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}

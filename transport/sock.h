@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sock.h - TCP sockets and addresses. Every socket made here is non-blocking
+ * and close-on-exec.
+ */
+#ifndef DEVMEM_SOCK_H
+#define DEVMEM_SOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define ADDR_TEXT 64
+
+socklen_t addr_len(const struct sockaddr_storage *a);
+uint16_t addr_port(const struct sockaddr_storage *a);
+void addr_set_port(struct sockaddr_storage *a, uint16_t port);
+/* Same host and port? */
+bool addr_equal(const struct sockaddr_storage *a,
+		const struct sockaddr_storage *b);
+/* "10.0.0.1:5000", "[::1]:5000"; without the port if @port is false. */
+const char *addr_text(const struct sockaddr_storage *a, bool port, char *text,
+		      size_t n);
+
+/** sock_listen() - listen on @a; its port is filled in. The fd, or -errno. */
+int sock_listen(struct sockaddr_storage *a, int backlog);
+/** sock_bound() - a socket bound to @a with any port. *port is which. */
+int sock_bound(const struct sockaddr_storage *a, uint16_t *port);
+/** sock_connect() - start connecting; 0 also while under way. */
+int sock_connect(int fd, const struct sockaddr_storage *to);
+/** sock_connected() - 0: connected, -EAGAIN: not yet, -errno: failed. */
+int sock_connected(int fd);
+/** sock_accept() - the next connection, -EAGAIN if none. */
+int sock_accept(int fd, struct sockaddr_storage *peer);
+/** sock_tune() - no delay, and a dead peer is noticed within half a minute. */
+int sock_tune(int fd);
+/** sock_mss() - the largest segment that the peer sends on @fd. */
+unsigned int sock_mss(int fd);
+
+/* A monotonic clock, in milliseconds. */
+uint64_t now_ms(void);
+
+#endif /* DEVMEM_SOCK_H */

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * tx.c - sending. Messages are announced on control strictly in order: a small
+ * one with its bytes, a large one, once granted, as a list of chunks, each on the
+ * flow with the least unsent bytes. That order keeps both sides free of
+ * deadlock: the receiver may stop reading at a message that it has not posted,
+ * and everything behind it can wait.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "conn.h"
+
+/* Runs that one sendmsg takes. */
+#define SEND_IOV 8
+/* Chunks waiting on the least busy flow from which on more are held back. */
+#define CHUNKS_AHEAD 4
+
+void tx_post(struct devmem_conn *c, struct devmem_request *r)
+{
+	const struct early_grant *e =
+		&c->tx.early[r->seq % DEVMEM_MAX_REQUESTS];
+
+	r->total = r->size;
+	if (e->seq == r->seq)
+		r->granted = e->upto < r->size ? (size_t)e->upto : r->size;
+}
+
+static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
+		    const uint8_t *payload)
+{
+	struct devmem_request *r = conn_active(c, h->seq);
+	struct early_grant *e = &c->tx.early[h->seq % DEVMEM_MAX_REQUESTS];
+	uint64_t upto;
+
+	if (wire_get_grant(payload, h->len, &upto))
+		return conn_fail(c, -EPROTO, "the peer's GRANT is malformed");
+	c->stats.grants++;
+	if (r) {
+		/* The receiver's buffer may be larger than the message. */
+		if (upto > r->size)
+			upto = r->size;
+		if (upto > r->granted)
+			r->granted = (size_t)upto;
+		return 0;
+	}
+	if (h->seq < c->next_seq)
+		return 0;	/* the message is gone: it was a small one */
+	if (h->seq - c->next_seq >= DEVMEM_MAX_REQUESTS)
+		return conn_fail(c, -EPROTO, "the peer's GRANT is for a "
+				 "message too far ahead");
+	e->seq = h->seq;
+	e->upto = upto;
+	return 0;
+}
+
+static int on_record(struct devmem_conn *c, const struct wire_hdr *h,
+		     const uint8_t *payload)
+{
+	struct wire_error e;
+
+	switch (h->type) {
+	case WIRE_GRANT:
+		return on_grant(c, h, payload);
+	case WIRE_BYE:
+		c->control.bye = true;
+		return 0;
+	case WIRE_ERROR:
+		if (wire_get_error(payload, h->len, &e))
+			break;
+		c->control.eof = true;
+		return conn_fail(c, -EREMOTEIO, "the receiver gave up: %s",
+				 e.text);
+	}
+	return conn_fail(c, -EPROTO, "unexpected %s record",
+			 wire_type_name(h->type));
+}
+
+static int read_records(struct devmem_conn *c)
+{
+	const uint8_t *payload;
+	struct wire_hdr h;
+	int rc = control_fill(c);
+
+	while (!rc) {
+		rc = wire_reader_peek(&c->control.in, &h, &payload);
+		if (rc < 0)
+			return conn_fail(c, rc, "the peer's control stream is "
+					 "not this protocol's");
+		if (!rc)
+			break;
+		rc = on_record(c, &h, payload);
+		wire_reader_consume(&c->control.in);
+	}
+	return rc;
+}
+
+static unsigned int least_busy(const struct devmem_conn *c)
+{
+	unsigned int best = 0;
+
+	for (unsigned int i = 1; i < c->flows; i++)
+		if (c->flow[i].pending < c->flow[best].pending)
+			best = i;
+	return best;
+}
+
+/* Hand granted bytes to flows, as many as these take; list them in @d. */
+static void assign_chunks(struct devmem_conn *c, struct devmem_request *r,
+			  struct wire_data *d)
+{
+	size_t chunk = c->tx.chunk_bytes;
+
+	while (r->assigned < r->granted && d->count < WIRE_MAX_CHUNKS) {
+		unsigned int i = least_busy(c);
+		size_t n = r->granted - r->assigned;
+
+		n = n < chunk ? n : chunk;
+		if (c->flow[i].pending >= CHUNKS_AHEAD * chunk ||
+		    !flow_push(&c->flow[i], r, r->assigned, n))
+			break;
+		r->assigned += n;
+		d->chunk[d->count].flow = i;
+		d->chunk[d->count].len = (uint32_t)n;
+		d->count++;
+	}
+}
+
+/* Announce what can be announced of a large message. true: all of it is. */
+static bool emit_large(struct devmem_conn *c, struct devmem_request *r)
+{
+	struct control *k = &c->control;
+	struct wire_data d = { .total = r->size };
+
+	while (control_has_room(k, WIRE_MAX_RECORD)) {
+		d.count = 0;
+		assign_chunks(c, r, &d);
+		/*
+		 * With nothing granted, say its size once: the receiver finds
+		 * out at once if it is too large, and grants what it can.
+		 */
+		if (!d.count && c->tx.announced)
+			break;
+		control_put_done(k, wire_put_data(control_put(k), r->seq, &d));
+		c->tx.announced = true;
+		if (r->assigned == r->size)
+			return true;
+	}
+	return false;
+}
+
+static int emit(struct devmem_conn *c)
+{
+	while (c->tx.emit_seq < c->next_seq) {
+		struct devmem_request *r = conn_active(c, c->tx.emit_seq);
+		int rc;
+
+		if (r->size <= c->tx.inline_bytes) {
+			if (!control_has_room(&c->control,
+					      WIRE_HEADER_BYTES + r->size))
+				break;
+			rc = control_send_inline(c, r->seq, r->addr, r->size);
+			if (rc)
+				return rc;
+			r->moved = r->size;
+			c->stats.bytes_inline += r->size;
+		} else if (!emit_large(c, r)) {
+			break;
+		}
+		c->tx.emit_seq++;
+		c->tx.announced = false;
+	}
+	return control_flush(c);
+}
+
+static int send_flow(struct devmem_conn *c, struct flow *f)
+{
+	while (f->count) {
+		unsigned int runs = f->count < SEND_IOV ? f->count : SEND_IOV;
+		struct iovec iov[SEND_IOV];
+		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
+		int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+		ssize_t n;
+
+		for (unsigned int i = 0; i < runs; i++) {
+			const struct run *r =
+				&f->run[(f->first + i) % FLOW_RUNS];
+
+			iov[i].iov_base = r->req->addr + r->offset;
+			iov[i].iov_len = r->len;
+		}
+		if (runs < f->count)
+			flags |= MSG_MORE;
+		n = sendmsg(f->fd, &msg, flags);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return 0;
+		if (n < 0)
+			return conn_fail(c, -errno, "sending payload: %s",
+					 strerror(errno));
+		c->stats.bytes_host += (uint64_t)n;
+		flow_advance(f, (size_t)n);
+	}
+	return 0;
+}
+
+int tx_progress(struct devmem_conn *c)
+{
+	int rc = c->err ?: read_records(c);
+
+	rc = rc ?: emit(c);
+	for (unsigned int i = 0; !rc && i < c->flows; i++)
+		rc = send_flow(c, &c->flow[i]);
+	if (rc || !c->control.eof)
+		return rc;
+	/* Sent is sent; but what is not will never be taken. */
+	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
+		const struct devmem_request *r = &c->request[i];
+
+		if (r->state == REQUEST_ACTIVE && r->moved < r->total)
+			return conn_fail(c, -ECONNRESET, "the receiver %s",
+					 c->control.bye ?
+						 "closed the connection" :
+						 "is gone");
+	}
+	return 0;
+}
