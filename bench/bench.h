@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench.h - what the files of devmem-bench share: options, the reports that
+ * ranks send to the launcher, and one line per function.
+ *
+ * A *run* is one set of rank processes with one communicator. The launcher
+ * (hub.c) starts the ranks of its machine, passes messages between all ranks,
+ * and prints; the ranks (rank.c and below) drive the plugin. Nothing here may
+ * include a header of the transport: a plugin is reached by its table only.
+ */
+#ifndef DEVMEM_BENCH_H
+#define DEVMEM_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "nccl_net_abi.h"
+
+#define MAX_RANKS    64
+#define MAX_CHANNELS 16
+#define MAX_VARIANTS 8
+#define MAX_ROUNDS   100
+#define MAX_ENV	     16
+#define MAX_ROWS     64
+#define MAX_INFLIGHT NCCL_NET_MAX_REQUESTS
+#define SLOTS	     8 /* slots of a connection's buffer, as in NCCL */
+
+enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_SKIP = 77 };
+
+enum mode { MODE_ALLREDUCE, MODE_BANDWIDTH, MODE_LATENCY };
+enum memory { MEM_AUTO, MEM_HOST, MEM_UDMABUF };
+
+/* One setting of a comparison: environment, and optionally another plugin. */
+struct variant {
+	const char *name;
+	const char *plugin;	/* NULL: the one of --plugin */
+	bool tcp;		/* the built-in plain TCP table instead */
+	int nenv;
+	char *env[MAX_ENV];	/* "NAME=VALUE" */
+};
+
+struct options {
+	enum mode mode;
+	const char *plugin;
+	const char *device;	/* name or index; NULL: 0 */
+	enum memory memory;
+	size_t min_bytes, max_bytes;
+	unsigned int factor;
+	int iters, warmup, check;
+	int channels;
+	size_t slice;
+	int inflight;
+	int ranks;
+	int rank;		/* -1: start all ranks here */
+	const char *bootstrap;	/* HOST:PORT, with rank >= 0 */
+	int nnetns;
+	char *netns[MAX_RANKS];
+	int timeout_s;
+	int nvariants;
+	struct variant variants[MAX_VARIANTS];
+	int rounds;
+	const char *json;
+	const char *require_rx;
+	bool debug;
+	int kill_rank, kill_after_ms, expect_error_ms;
+	int pause_at;
+	const char *pause_cmd;
+	char command[1024];	/* the command line, for the reports */
+};
+
+/* Sums of a rank's "path ... done" log lines. Sent as it is: fixed layout. */
+enum { RX_DEVMEM, RX_LINEAR, RX_HOST, RX_INLINE, RX_FRAGS, RX_TOKENS,
+       RX_RETURNED, RX_DONTNEED, RX_GRANTS, RX_MESSAGES, RX_KEYS };
+enum { TX_SENT, TX_INLINE, TX_MESSAGES, TX_KEYS };
+
+struct path_report {
+	uint64_t rx_sum[RX_KEYS];
+	uint64_t tx_sum[TX_KEYS];
+	uint32_t lines;
+	char rx[28], tx[32];	/* words such as "devmem+host" */
+	char reason[256];	/* first reason for the host path, if any */
+};
+
+/* Who a rank is. Sent as it is. */
+struct info_report {
+	uint32_t pid;
+	int32_t dev, speed, cpus;
+	char host[64], netns[64], kernel[128], machine[32], cpu[64];
+	char plugin[64], device[64], memory[16];
+};
+
+/* One line of the table. Sent as it is, by rank 0. */
+struct row {
+	uint64_t size;
+	uint64_t wrong;
+	uint64_t checked;	/* iterations that were compared */
+	double us;		/* time of one iteration or message */
+	double gbps;		/* 1e9 bytes per second */
+	double cpu_tx, cpu_rx;	/* user + system seconds per 1e9 bytes */
+	double lat_min, lat_med, lat_p99; /* microseconds, half round trip */
+};
+
+enum error_kind { ERR_OTHER, ERR_NET, ERR_DATA };
+
+/* The first thing that went wrong in a rank. Sent as it is. */
+struct error_report {
+	int64_t when_ns;	/* CLOCK_MONOTONIC */
+	uint32_t kind;
+	int32_t code;		/* exit status */
+	char text[1024];
+};
+
+/* What a run came to, filled in by the launcher. */
+struct result {
+	int code;
+	int nrows;
+	struct row rows[MAX_ROWS];
+	struct info_report info[MAX_RANKS];
+	struct path_report path[MAX_RANKS];
+	bool has_path[MAX_RANKS];
+	char error[1200];
+	bool killed;
+	double error_ms[MAX_RANKS];	/* kill to error; < 0: none */
+	char survivor[MAX_RANKS][1024];
+};
+
+/* options.c */
+void options_parse(int argc, char **argv, struct options *o);
+uint64_t options_digest(const struct options *o);
+size_t next_size(const struct options *o, size_t size);
+bool parse_size(const char *text, size_t *value);
+
+/* util.c */
+int64_t now_ns(void);
+double cpu_seconds(void);
+double median(double *v, int n);
+double quantile(double *sorted, int n, double q);
+void sort_doubles(double *v, int n);
+void printable(char *text, size_t size);
+const char *mode_name(enum mode m);
+__attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
+
+/* wire.c: messages between ranks and launcher */
+enum msg_type {
+	MSG_HELLO = 1, MSG_INFO, MSG_GATHER, MSG_ROW, MSG_PATH, MSG_FAULT,
+	MSG_ERROR, MSG_DONE, MSG_TYPES
+};
+
+#define MSG_MAGIC 0x62766564u
+#define GATHER_MAX ((size_t)MAX_CHANNELS * NCCL_NET_HANDLE_MAXSIZE)
+#define GATHER_CMD_DONE 1u	/* flag of a reply: --pause-cmd has ended */
+
+struct msg_head {
+	uint32_t magic;
+	uint16_t type;
+	uint16_t flags;
+	uint32_t len;
+};
+
+struct msg_hello {
+	uint32_t version, rank, ranks, run;
+	uint64_t digest;	/* of the options: all ranks need the same */
+};
+
+#define MSG_VERSION 1u
+
+size_t msg_max(enum msg_type type);
+int io_full(int fd, void *data, size_t len, bool write, int64_t deadline);
+int msg_send(int fd, enum msg_type type, unsigned int flags, const void *data,
+	     size_t len, int64_t deadline);
+int tcp_dial(const char *hostport, int64_t deadline, char *why, size_t size);
+int tcp_listen(const char *hostport, char *why, size_t size);
+
+/* hub.c: the launcher's side of a run */
+void hub_signals(void);
+int hub_run(const struct options *o, const struct variant *v, int run,
+	    int listener, bool live, struct result *res);
+int member_run(const struct options *o, const struct variant *v, int run);
+
+/* launch.c: processes */
+pid_t launch_rank(const struct options *o, const struct variant *v, int run,
+		  int rank, int *fd);
+pid_t launch_shell(const char *command);
+int pid_watch(pid_t pid);
+const char *status_text(int status, char *buf, size_t size);
+
+/* plugin.c: loading and logging */
+struct plugin {
+	void *lib;
+	const ncclNet_v11_t *net;
+	void *ctx;
+	bool inited;
+	int dev;
+	ncclNetProperties_v11_t props;
+};
+
+struct rank;
+int plugin_open(struct rank *r, const struct variant *v);
+void plugin_close(struct rank *r);
+void log_setup(int rank, bool debug);
+void log_last_warn(char *buf, size_t size);
+void log_path(struct path_report *p);
+const char *nccl_name(ncclResult_t rc);
+
+/* tcp_net.c: the built-in variant "tcp" */
+extern const ncclNet_v11_t tcp_net;
+
+/* memory.c */
+struct buffer {
+	void *base;
+	size_t size;
+	int fd;			/* dma-buf, -1: none or closed */
+};
+
+bool udmabuf_works(char *why, size_t size);
+int buffer_alloc(struct buffer *b, enum memory kind, size_t size);
+void buffer_free(struct buffer *b);
+void fill_floats(float *v, size_t n, int rank, int ranks, uint32_t iter);
+uint64_t wrong_floats(const float *v, size_t n, int ranks, uint32_t iter);
+void fill_bytes(void *data, size_t n, uint64_t seed);
+uint64_t wrong_bytes(const void *data, size_t n, uint64_t seed);
+
+/* rank.c: a rank process */
+struct end {
+	int peer;		/* -1: this link has no such end */
+	void *comm;
+	void *mhandle;
+	struct buffer buf;
+};
+
+/* A pair of connections with the same number on every rank. */
+struct link {
+	struct end tx, rx;
+	void *lcomm;
+};
+
+struct rank {
+	const struct options *o;
+	int rank, ranks, run;
+	int fd;			/* to the launcher */
+	int64_t deadline;
+	struct plugin plugin;
+	enum memory memory;
+	int nlinks;
+	struct link links[MAX_CHANNELS];
+	size_t size;		/* row at work, for error text */
+	uint32_t iter;		/* verified iteration, never repeats */
+	unsigned int idle;
+	bool check;
+	struct error_report error;
+};
+
+int rank_main(const struct options *o, const struct variant *v, int run,
+	      int rank, int fd);
+int rank_fail(struct rank *r, enum error_kind kind, int code, const char *fmt,
+	      ...) __attribute__((format(printf, 4, 5)));
+int net_fail(struct rank *r, const char *slot, ncclResult_t rc,
+	     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int rank_send(struct rank *r, enum msg_type type, const void *data,
+	      size_t len);
+int rank_gather(struct rank *r, const void *mine, size_t len, void *all,
+		unsigned int *flags);
+int rank_barrier(struct rank *r);
+int rank_idle(struct rank *r, const char *what);
+
+/* link.c: connections and their registered buffers */
+int links_open(struct rank *r, size_t buffer_size);
+void links_close(struct rank *r);
+
+/* ring.c, p2p.c: what the ranks do */
+int ring_run(struct rank *r);
+int bandwidth_run(struct rank *r);
+int latency_run(struct rank *r);
+
+/* report.c, json.c */
+void report_header(const struct options *o, const struct result *res);
+void report_ranks(const struct options *o, const struct result *res,
+		  const char *name);
+void report_row(const struct options *o, const struct row *row);
+void report_end(const struct options *o, const struct result *res);
+void report_compare(const struct options *o, const struct result *all);
+void report_path(int rank, const struct result *res, const char *prefix);
+const char *rx_key(int key);
+const char *tx_key(int key);
+double devmem_share(const struct path_report *p);
+double row_metric(const struct options *o, const struct row *row);
+double bus_factor(const struct options *o);
+bool variant_unchecked(const struct variant *v);
+int json_write(const struct options *o, const struct result *all, int code);
+
+#endif /* DEVMEM_BENCH_H */

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * json.c - the same data as the tables, for programs: one object with the
+ * command, the ranks, and a list of runs (one, or all of a comparison).
+ */
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+static void add_info(cJSON *to, const struct info_report *i)
+{
+	cJSON_AddNumberToObject(to, "pid", i->pid);
+	cJSON_AddStringToObject(to, "host", i->host);
+	cJSON_AddStringToObject(to, "netns", i->netns);
+	cJSON_AddStringToObject(to, "kernel", i->kernel);
+	cJSON_AddStringToObject(to, "machine", i->machine);
+	cJSON_AddNumberToObject(to, "cpus", i->cpus);
+	cJSON_AddStringToObject(to, "cpu", i->cpu);
+	cJSON_AddStringToObject(to, "plugin", i->plugin);
+	cJSON_AddStringToObject(to, "device", i->device);
+	cJSON_AddNumberToObject(to, "speed_mbps", i->speed);
+	cJSON_AddStringToObject(to, "memory", i->memory);
+}
+
+static void add_path(cJSON *to, const struct path_report *p)
+{
+	cJSON *path = cJSON_AddObjectToObject(to, "path");
+	char key[32];
+	int i;
+
+	cJSON_AddStringToObject(path, "rx", p->rx);
+	cJSON_AddStringToObject(path, "tx", p->tx);
+	for (i = 0; i < RX_KEYS; i++)
+		cJSON_AddNumberToObject(path, rx_key(i), p->rx_sum[i]);
+	for (i = 0; i < TX_KEYS; i++) {
+		snprintf(key, sizeof(key), "%s%s", i == TX_SENT ? "" : "tx_",
+			 tx_key(i));
+		cJSON_AddNumberToObject(path, key, p->tx_sum[i]);
+	}
+	if (devmem_share(p) >= 0)
+		cJSON_AddNumberToObject(path, "devmem_share_percent",
+					devmem_share(p));
+	if (p->reason[0])
+		cJSON_AddStringToObject(path, "reason", p->reason);
+}
+
+static void add_row(cJSON *rows, const struct options *o, const struct row *r)
+{
+	cJSON *to = cJSON_CreateObject();
+
+	cJSON_AddItemToArray(rows, to);
+	cJSON_AddNumberToObject(to, "size", r->size);
+	if (o->mode == MODE_LATENCY) {
+		cJSON_AddNumberToObject(to, "min_us", r->lat_min);
+		cJSON_AddNumberToObject(to, "median_us", r->lat_med);
+		cJSON_AddNumberToObject(to, "p99_us", r->lat_p99);
+	} else {
+		cJSON_AddNumberToObject(to, "time_us", r->us);
+		cJSON_AddNumberToObject(to, o->mode == MODE_ALLREDUCE ?
+					"algbw" : "rate", r->gbps);
+	}
+	if (o->mode == MODE_ALLREDUCE)
+		cJSON_AddNumberToObject(to, "busbw", r->gbps * bus_factor(o));
+	if (o->mode == MODE_BANDWIDTH) {
+		cJSON_AddNumberToObject(to, "cpu_send_s_per_gb", r->cpu_tx);
+		cJSON_AddNumberToObject(to, "cpu_recv_s_per_gb", r->cpu_rx);
+	}
+	cJSON_AddNumberToObject(to, "checked", r->checked);
+	if (r->checked)
+		cJSON_AddNumberToObject(to, "wrong", r->wrong);
+	else
+		cJSON_AddNullToObject(to, "wrong");
+}
+
+static void add_kill(cJSON *run, const struct options *o,
+		     const struct result *res)
+{
+	cJSON *list = cJSON_AddArrayToObject(run, "survivors"), *one;
+	int i;
+
+	for (i = 0; i < o->ranks; i++) {
+		if (i == o->kill_rank)
+			continue;
+		one = cJSON_CreateObject();
+		cJSON_AddItemToArray(list, one);
+		cJSON_AddNumberToObject(one, "rank", i);
+		if (res->error_ms[i] >= 0)
+			cJSON_AddNumberToObject(one, "error_ms",
+						res->error_ms[i]);
+		else
+			cJSON_AddNullToObject(one, "error_ms");
+		cJSON_AddStringToObject(one, "error", res->survivor[i]);
+	}
+}
+
+static void add_run(cJSON *runs, const struct options *o,
+		    const struct result *res, int nr)
+{
+	cJSON *run = cJSON_CreateObject(), *ranks, *rows, *one;
+	int i;
+
+	cJSON_AddItemToArray(runs, run);
+	if (o->nvariants) {
+		cJSON_AddNumberToObject(run, "round", nr / o->nvariants);
+		cJSON_AddStringToObject(run, "variant",
+					o->variants[nr % o->nvariants].name);
+	}
+	cJSON_AddNumberToObject(run, "status", res->code);
+	if (res->error[0])
+		cJSON_AddStringToObject(run, "error", res->error);
+	ranks = cJSON_AddArrayToObject(run, "ranks");
+	for (i = 0; i < o->ranks; i++) {
+		one = cJSON_CreateObject();
+		cJSON_AddItemToArray(ranks, one);
+		cJSON_AddNumberToObject(one, "rank", i);
+		add_info(one, &res->info[i]);
+		if (res->has_path[i] && res->path[i].lines)
+			add_path(one, &res->path[i]);
+	}
+	rows = cJSON_AddArrayToObject(run, "rows");
+	for (i = 0; i < res->nrows; i++)
+		add_row(rows, o, &res->rows[i]);
+	if (res->killed)
+		add_kill(run, o, res);
+}
+
+static int write_text(const char *file, const char *text)
+{
+	FILE *f = fopen(file, "we");
+	int bad;
+
+	if (!f) {
+		complain("--json %s: %s", file, strerror(errno));
+		return EXIT_FAIL;
+	}
+	bad = fputs(text, f) < 0 || fputc('\n', f) < 0;
+	if (fclose(f) || bad) {
+		complain("--json %s: cannot write: %s", file, strerror(errno));
+		return EXIT_FAIL;
+	}
+	return 0;
+}
+
+/* `all`: one run, or rounds times variants. */
+int json_write(const struct options *o, const struct result *all, int code)
+{
+	int n = o->nvariants ? o->nvariants * o->rounds : 1, i, rc;
+	cJSON *top = cJSON_CreateObject(), *runs;
+	char *text;
+
+	cJSON_AddStringToObject(top, "tool", "devmem-bench");
+	cJSON_AddStringToObject(top, "mode", mode_name(o->mode));
+	cJSON_AddStringToObject(top, "command", o->command);
+	cJSON_AddNumberToObject(top, "status", code);
+	runs = cJSON_AddArrayToObject(top, "runs");
+	for (i = 0; i < n; i++)
+		add_run(runs, o, &all[i], i);
+	text = cJSON_Print(top);
+	rc = text ? write_text(o->json, text) : EXIT_FAIL;
+	free(text);
+	cJSON_Delete(top);
+	return rc;
+}

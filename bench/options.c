@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * options.c - the command line: parsed, checked, and refused with exit status
+ * 2 before anything is started.
+ */
+#include <argp.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+enum {
+	OPT_RANKS = 256, OPT_RANK, OPT_BOOTSTRAP, OPT_NETNS, OPT_DEVICE,
+	OPT_MEMORY, OPT_CHANNELS, OPT_SLICE, OPT_INFLIGHT, OPT_TIMEOUT,
+	OPT_VARIANT, OPT_ROUNDS, OPT_JSON, OPT_REQUIRE_RX, OPT_DEBUG,
+	OPT_KILL_RANK, OPT_KILL_AFTER, OPT_EXPECT_ERROR, OPT_PAUSE_AT,
+	OPT_PAUSE_CMD,
+};
+
+static const struct argp_option table[] = {
+	{ 0, 0, 0, 0, "What to measure:", 1 },
+	{ "plugin", 'p', "FILE", 0, "NCCL net plugin with a table of version "
+	  "11; a name without a slash is looked up as the loader does "
+	  "(default libnccl-net-devmem.so)", 0 },
+	{ "device", OPT_DEVICE, "NAME|N", 0, "device of the plugin, default "
+	  "0", 0 },
+	{ "memory", OPT_MEMORY, "auto|udmabuf|host", 0, "buffers given to the "
+	  "plugin; auto: udmabuf where the device takes dma-bufs and the "
+	  "kernel has /dev/udmabuf", 0 },
+	{ "minbytes", 'b', "SIZE", 0, "smallest size (K, M, G)", 0 },
+	{ "maxbytes", 'e', "SIZE", 0, "largest size", 0 },
+	{ "stepfactor", 'f', "N", 0, "factor between sizes, default 2", 0 },
+	{ "iters", 'n', "N", 0, "timed iterations or messages per "
+	  "size; default 20 (all-reduce), 1000 (latency), as many as take "
+	  "half a second (bandwidth)", 0 },
+	{ "warmup", 'w', "N", 0, "untimed iterations before them", 0 },
+	{ "check", 'c', "N", 0, "verified iterations after them, with fresh "
+	  "data each, every element compared; default 1, 0: none", 0 },
+	{ "channels", OPT_CHANNELS, "N", 0, "rings of an all-reduce, default "
+	  "1", 0 },
+	{ "slice", OPT_SLICE, "SIZE", 0, "largest message of an all-reduce, "
+	  "default 512K; a connection's buffer is 8 of them", 0 },
+	{ "inflight", OPT_INFLIGHT, "N", 0, "messages in flight (bandwidth), "
+	  "default 8", 0 },
+	{ 0, 0, 0, 0, "Where:", 2 },
+	{ "ranks", OPT_RANKS, "N", 0, "processes, default 2", 0 },
+	{ "netns", OPT_NETNS, "NAME,...", 0, "start rank i in the i-th network "
+	  "namespace of /run/netns", 0 },
+	{ "rank", OPT_RANK, "R", 0, "start only rank R here; the others are "
+	  "started by hand with the same options", 0 },
+	{ "bootstrap", OPT_BOOTSTRAP, "HOST:PORT", 0, "with --rank: where rank "
+	  "0 listens. Use a trusted network", 0 },
+	{ 0, 0, 0, 0, "Comparisons:", 3 },
+	{ "variant", OPT_VARIANT, "NAME:VAR=VALUE,...", 0, "a setting to "
+	  "measure in turn with the others; plugin=FILE among the values "
+	  "takes another plugin; the variant tcp is a plain TCP socket", 0 },
+	{ "rounds", OPT_ROUNDS, "N", 0, "times that all variants are measured, "
+	  "default 5", 0 },
+	{ 0, 0, 0, 0, "Output and verdict:", 4 },
+	{ "json", OPT_JSON, "FILE", 0, "write the same data as JSON", 0 },
+	{ "require-rx", OPT_REQUIRE_RX, "PATH", 0, "fail unless the receive "
+	  "path of every rank is PATH, e.g. devmem", 0 },
+	{ "timeout", OPT_TIMEOUT, "S", 0, "end a run that takes longer, "
+	  "default 120", 0 },
+	{ "debug", OPT_DEBUG, 0, 0, "show the plugin's INFO lines, as "
+	  "NCCL_DEBUG=INFO does", 0 },
+	{ 0, 0, 0, 0, "Faults (all-reduce, ranks of one machine), at the "
+	  "largest size after the table:", 5 },
+	{ "kill-rank", OPT_KILL_RANK, "R", 0, "SIGKILL rank R in mid-run; the "
+	  "others must report an error", 0 },
+	{ "kill-after-ms", OPT_KILL_AFTER, "MS", 0, "how long traffic flows "
+	  "before, default 100", 0 },
+	{ "expect-error-ms", OPT_EXPECT_ERROR, "MS", 0, "how soon each of the "
+	  "others must see it, default 2000", 0 },
+	{ "pause-at-iter", OPT_PAUSE_AT, "I", 0, "at verified iteration I run "
+	  "the command of --pause-cmd; traffic goes on until it has ended and "
+	  "two iterations longer", 0 },
+	{ "pause-cmd", OPT_PAUSE_CMD, "COMMAND", 0, "for /bin/sh; must succeed",
+	  0 },
+	{ 0 }
+};
+
+bool parse_size(const char *text, size_t *value)
+{
+	unsigned long long v;
+	char *end;
+	int shift = 0;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	switch (toupper((unsigned char)*end)) {
+	case 'K':
+		shift = 10;
+		break;
+	case 'M':
+		shift = 20;
+		break;
+	case 'G':
+		shift = 30;
+		break;
+	}
+	if (shift)
+		end++;
+	if (errno || *end || v > (1ull << 40) >> shift)
+		return false;
+	*value = (size_t)v << shift;
+	return true;
+}
+
+static int number(struct argp_state *s, const char *name, const char *text,
+		  int min, int max)
+{
+	char *end;
+	long v;
+
+	errno = 0;
+	v = strtol(text, &end, 10);
+	if (errno || end == text || *end || v < min || v > max)
+		argp_error(s, "--%s %s: want a number from %d to %d", name,
+			   text, min, max);
+	return (int)v;
+}
+
+static size_t size_arg(struct argp_state *s, const char *name, const char *text)
+{
+	size_t v = 0;
+
+	if (!parse_size(text, &v) || !v)
+		argp_error(s, "--%s %s: want a size such as 8, 512K or 64M",
+			   name, text);
+	return v;
+}
+
+/* Is `text` the start of NAME=..., so that the comma before it separates? */
+static bool starts_setting(const char *text)
+{
+	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"
+			  "abcdefghijklmnopqrstuvwxyz");
+
+	return n && !isdigit((unsigned char)*text) && text[n] == '=';
+}
+
+static void variant_setting(struct argp_state *s, struct variant *v, char *text)
+{
+	if (!starts_setting(text))
+		argp_error(s, "--variant %s: \"%s\" is not VAR=VALUE", v->name,
+			   text);
+	if (!strncmp(text, "plugin=", 7))
+		v->plugin = text + 7;
+	else if (v->nenv == MAX_ENV)
+		argp_error(s, "--variant %s: more than %d variables", v->name,
+			   MAX_ENV);
+	else
+		v->env[v->nenv++] = text;
+}
+
+/* NAME[:VAR=VALUE[,VAR=VALUE...]]; a value may hold commas. */
+static void variant_arg(struct argp_state *s, struct options *o, char *text)
+{
+	struct variant *v;
+	char *p, *comma;
+
+	if (o->nvariants == MAX_VARIANTS) {
+		argp_error(s, "more than %d variants", MAX_VARIANTS);
+		return;
+	}
+	v = &o->variants[o->nvariants++];
+	p = strchr(text, ':');
+	v->name = text;
+	v->tcp = !p && !strcmp(text, "tcp");
+	if (p)
+		*p++ = '\0';
+	if (!*text || strlen(text) > 32)
+		argp_error(s, "--variant: want a NAME of 1 to 32 characters");
+	while (p && *p) {
+		for (comma = strchr(p, ','); comma;
+		     comma = strchr(comma + 1, ','))
+			if (starts_setting(comma + 1))
+				break;
+		if (comma)
+			*comma++ = '\0';
+		variant_setting(s, v, p);
+		p = comma;
+	}
+}
+
+static void netns_arg(struct argp_state *s, struct options *o, char *text)
+{
+	char *save = NULL, *name;
+
+	o->nnetns = 0;
+	for (name = strtok_r(text, ",", &save); name;
+	     name = strtok_r(NULL, ",", &save)) {
+		if (o->nnetns == MAX_RANKS || strchr(name, '/') ||
+		    name[0] == '.' || strlen(name) > 60)
+			argp_error(s, "--netns: \"%s\" is not a name under "
+				   "/run/netns, or the list is too long", name);
+		o->netns[o->nnetns++] = name;
+	}
+}
+
+static void memory_arg(struct argp_state *s, struct options *o,
+		       const char *text)
+{
+	static const char *const names[] = { "auto", "host", "udmabuf" };
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		if (!strcmp(text, names[i])) {
+			o->memory = i;
+			return;
+		}
+	}
+	argp_error(s, "--memory %s: want auto, udmabuf or host", text);
+}
+
+static void mode_arg(struct argp_state *s, struct options *o, const char *text)
+{
+	int i;
+
+	for (i = MODE_ALLREDUCE; i <= MODE_LATENCY; i++) {
+		if (!strcmp(text, mode_name(i))) {
+			o->mode = i;
+			return;
+		}
+	}
+	argp_error(s, "\"%s\": want allreduce, bandwidth or latency", text);
+}
+
+static error_t parse_size_opt(int key, char *arg, struct argp_state *s)
+{
+	struct options *o = s->input;
+
+	switch (key) {
+	case 'b':
+		o->min_bytes = size_arg(s, "minbytes", arg);
+		return 0;
+	case 'e':
+		o->max_bytes = size_arg(s, "maxbytes", arg);
+		return 0;
+	case 'f':
+		o->factor = number(s, "stepfactor", arg, 2, 1 << 20);
+		return 0;
+	case 'n':
+		o->iters = number(s, "iters", arg, 1, 10000000);
+		return 0;
+	case 'w':
+		o->warmup = number(s, "warmup", arg, 0, 1000000);
+		return 0;
+	case 'c':
+		o->check = number(s, "check", arg, 0, 1000000);
+		return 0;
+	case OPT_CHANNELS:
+		o->channels = number(s, "channels", arg, 1, MAX_CHANNELS);
+		return 0;
+	case OPT_SLICE:
+		o->slice = size_arg(s, "slice", arg);
+		return 0;
+	case OPT_INFLIGHT:
+		o->inflight = number(s, "inflight", arg, 1, MAX_INFLIGHT);
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
+{
+	struct options *o = s->input;
+
+	switch (key) {
+	case OPT_RANKS:
+		o->ranks = number(s, "ranks", arg, 2, MAX_RANKS);
+		return 0;
+	case OPT_RANK:
+		o->rank = number(s, "rank", arg, 0, MAX_RANKS - 1);
+		return 0;
+	case OPT_BOOTSTRAP:
+		o->bootstrap = arg;
+		return 0;
+	case OPT_NETNS:
+		netns_arg(s, o, arg);
+		return 0;
+	case OPT_KILL_RANK:
+		o->kill_rank = number(s, "kill-rank", arg, 0, MAX_RANKS - 1);
+		return 0;
+	case OPT_KILL_AFTER:
+		o->kill_after_ms = number(s, "kill-after-ms", arg, 0, 3600000);
+		return 0;
+	case OPT_EXPECT_ERROR:
+		o->expect_error_ms = number(s, "expect-error-ms", arg, 1,
+					    3600000);
+		return 0;
+	case OPT_PAUSE_AT:
+		o->pause_at = number(s, "pause-at-iter", arg, 0, 1000000);
+		return 0;
+	case OPT_PAUSE_CMD:
+		o->pause_cmd = arg;
+		return 0;
+	}
+	return parse_size_opt(key, arg, s);
+}
+
+static error_t parse_opt(int key, char *arg, struct argp_state *s)
+{
+	struct options *o = s->input;
+
+	switch (key) {
+	case 'p':
+		o->plugin = arg;
+		return 0;
+	case OPT_DEVICE:
+		o->device = arg;
+		return 0;
+	case OPT_MEMORY:
+		memory_arg(s, o, arg);
+		return 0;
+	case OPT_VARIANT:
+		variant_arg(s, o, arg);
+		return 0;
+	case OPT_ROUNDS:
+		o->rounds = number(s, "rounds", arg, 1, MAX_ROUNDS);
+		return 0;
+	case OPT_JSON:
+		o->json = arg;
+		return 0;
+	case OPT_REQUIRE_RX:
+		o->require_rx = arg;
+		return 0;
+	case OPT_TIMEOUT:
+		o->timeout_s = number(s, "timeout", arg, 1, 86400);
+		return 0;
+	case OPT_DEBUG:
+		o->debug = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (s->arg_num)
+			argp_error(s, "\"%s\": one mode only", arg);
+		mode_arg(s, o, arg);
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(s, "want allreduce, bandwidth or latency");
+		return 0;
+	}
+	return parse_place_opt(key, arg, s);
+}
+
+static _Noreturn void usage(const char *text)
+{
+	complain("%s; see --help", text);
+	exit(EXIT_USAGE);
+}
+
+static void defaults(struct options *o)
+{
+	static const struct {
+		size_t min, max;
+		int iters, warmup;
+	} by_mode[] = {
+		[MODE_ALLREDUCE] = { 8, 64 << 20, 20, 2 },
+		[MODE_BANDWIDTH] = { 64 << 10, 16 << 20, 0, 32 },
+		[MODE_LATENCY] = { 8, 64 << 10, 1000, 50 },
+	};
+
+	if (!o->max_bytes)
+		o->max_bytes = by_mode[o->mode].max;
+	if (!o->min_bytes)
+		o->min_bytes = o->max_bytes < by_mode[o->mode].min ?
+			       o->max_bytes : by_mode[o->mode].min;
+	if (!o->iters)
+		o->iters = by_mode[o->mode].iters;
+	if (o->warmup < 0)
+		o->warmup = by_mode[o->mode].warmup;
+	if (!o->ranks)
+		o->ranks = o->nnetns ? o->nnetns : 2;
+}
+
+static void check_faults(const struct options *o)
+{
+	if (o->kill_rank < 0 && o->pause_at < 0 && !o->pause_cmd)
+		return;
+	if (o->mode != MODE_ALLREDUCE || o->rank >= 0 || o->nvariants)
+		usage("--kill-rank and --pause-at-iter want allreduce with all "
+		      "ranks on one machine and no --variant");
+	if (o->kill_rank >= o->ranks)
+		usage("--kill-rank: there is no such rank");
+	if ((o->pause_at >= 0) != !!o->pause_cmd)
+		usage("--pause-at-iter and --pause-cmd go together");
+	if (o->kill_rank >= 0 && o->pause_cmd)
+		usage("--kill-rank and --pause-cmd exclude each other");
+}
+
+static void check_variants(const struct options *o)
+{
+	int i, j;
+
+	if (o->nvariants == 1)
+		usage("one --variant compares nothing: give two or more");
+	for (i = 0; i < o->nvariants; i++) {
+		if (o->variants[i].tcp && o->mode == MODE_ALLREDUCE)
+			usage("the variant tcp is for bandwidth and latency");
+		for (j = 0; j < i; j++)
+			if (!strcmp(o->variants[i].name, o->variants[j].name))
+				usage("two variants have the same name");
+	}
+}
+
+static void check(const struct options *o)
+{
+	size_t align = o->mode == MODE_ALLREDUCE ? sizeof(float) : 1, size;
+	int rows = 0;
+
+	if (o->min_bytes > o->max_bytes)
+		usage("--minbytes is above --maxbytes");
+	if (o->min_bytes % align || o->slice % align)
+		usage("sizes of an all-reduce are multiples of 4 bytes");
+	if (o->slice > 1 << 30 || o->slice < 64)
+		usage("--slice: want 64 bytes to 1 GiB");
+	if (o->mode != MODE_ALLREDUCE && o->max_bytes > 1 << 30)
+		usage("--maxbytes: messages are at most 1 GiB");
+	if (o->mode != MODE_ALLREDUCE && o->ranks != 2)
+		usage("bandwidth and latency want --ranks 2");
+	if (o->nnetns && o->nnetns != o->ranks)
+		usage("--netns wants one name for each rank");
+	if (o->nnetns && o->rank >= 0)
+		usage("--netns is for ranks of one machine; with --rank use "
+		      "ip netns exec");
+	if ((o->rank >= 0) != !!o->bootstrap)
+		usage("--rank and --bootstrap go together");
+	if (o->rank >= o->ranks)
+		usage("--rank: not below --ranks");
+	for (size = o->min_bytes; size; size = next_size(o, size))
+		rows++;
+	if (rows > MAX_ROWS)
+		usage("more sizes than fit a table of 64 lines");
+	check_faults(o);
+	check_variants(o);
+}
+
+/* The size after `size` in the table; 0 after the last. */
+size_t next_size(const struct options *o, size_t size)
+{
+	return size > o->max_bytes / o->factor ? 0 : size * o->factor;
+}
+
+/*
+ * A number that is equal on two machines when the options that all ranks must
+ * share are.
+ */
+uint64_t options_digest(const struct options *o)
+{
+	uint64_t h = 0xcbf29ce484222325ull;
+	char text[512];
+	const char *p;
+	int n, i;
+
+	n = snprintf(text, sizeof(text),
+		     "%d %zu %zu %u %d %d %d %d %zu %d %d %d %d", o->mode,
+		     o->min_bytes, o->max_bytes, o->factor, o->iters,
+		     o->warmup, o->check, o->channels, o->slice, o->inflight,
+		     o->ranks, o->rounds, o->nvariants);
+	for (i = 0; i < o->nvariants; i++)
+		n += snprintf(text + n, sizeof(text) - n, " %s",
+			      o->variants[i].name);
+	for (p = text; *p; p++)
+		h = (h ^ (unsigned char)*p) * 0x100000001b3ull;
+	return h;
+}
+
+void options_parse(int argc, char **argv, struct options *o)
+{
+	static const struct argp argp = {
+		.options = table,
+		.parser = parse_opt,
+		.args_doc = "allreduce|bandwidth|latency",
+		.doc = "Measures an NCCL net plugin without NCCL and without a "
+		       "GPU, and checks every byte that it moves.\v"
+		       "Exit status: 0 all data right and every call "
+		       "succeeded; 1 not so; 2 wrong usage; 77 this machine "
+		       "or plugin cannot do what was asked.",
+	};
+	const char *debug;
+	size_t n = 0;
+	int i;
+
+	memset(o, 0, sizeof(*o));
+	o->plugin = "libnccl-net-devmem.so";
+	o->factor = 2;
+	o->warmup = -1;
+	o->check = 1;
+	o->channels = 1;
+	o->slice = 512 << 10;
+	o->inflight = 8;
+	o->rank = -1;
+	o->timeout_s = 120;
+	o->rounds = 5;
+	o->kill_rank = -1;
+	o->kill_after_ms = 100;
+	o->expect_error_ms = 2000;
+	o->pause_at = -1;
+	for (i = 0; i < argc && n < sizeof(o->command); i++)
+		n += snprintf(o->command + n, sizeof(o->command) - n, "%s%s",
+			      i ? " " : "", argv[i]);
+	argp_err_exit_status = EXIT_USAGE;
+	argp_parse(&argp, argc, argv, 0, NULL, o);
+	defaults(o);
+	check(o);
+	debug = getenv("NCCL_DEBUG");
+	if (debug && (!strcasecmp(debug, "INFO") || !strcasecmp(debug, "TRACE")))
+		o->debug = true;
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * p2p.c - what two ranks do: a one-way stream of messages (bandwidth) and a
+ * message that goes there and back (latency). The timed messages are not
+ * touched by the CPU; the verified ones come after them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+/*
+ * A connection's buffer is at most this, or one message if that is larger:
+ * udmabuf takes 64 MiB by default. Messages in flight share memory beyond it.
+ */
+#define BUFFER_MAX ((size_t)32 << 20)
+
+struct stream {
+	struct rank *r;
+	struct end *end;
+	bool send;
+	size_t size;		/* of a message */
+	size_t stride;		/* from one slot of the buffer to the next */
+	int slots, inflight;
+	bool verify;
+	uint64_t posted, done, wrong;
+	void *req[MAX_INFLIGHT];
+};
+
+static char *stream_slot(const struct stream *s, uint64_t nr)
+{
+	return (char *)s->end->buf.base + nr % s->slots * s->stride;
+}
+
+/* The seed of message `nr`'s data: no two messages of a run have the same. */
+static uint64_t stream_seed(const struct stream *s, uint64_t nr)
+{
+	uint64_t from = s->send ? s->r->rank : s->end->peer;
+
+	return (from << 63) + ((uint64_t)s->r->iter << 32) + nr;
+}
+
+static int stream_fail(const struct stream *s, const char *slot, uint64_t nr,
+		       ncclResult_t rc)
+{
+	return net_fail(s->r, slot, rc, "%s rank %d, message %llu",
+			s->send ? "to" : "from", s->end->peer,
+			(unsigned long long)nr);
+}
+
+/* Posts the next message; *moved stays as it is if the plugin says "later". */
+static int stream_post(struct stream *s, bool *moved)
+{
+	const struct plugin *p = &s->r->plugin;
+	void *data = stream_slot(s, s->posted), *req = NULL;
+	struct end *e = s->end;
+	size_t size = s->size;
+	ncclResult_t rc;
+	int tag = 0;
+
+	if (s->verify && s->send)
+		fill_bytes(data, size, stream_seed(s, s->posted));
+	else if (s->verify)
+		memset(data, 0, size);
+	if (s->send)
+		rc = p->net->isend(e->comm, data, size, tag, e->mhandle, NULL,
+				   &req);
+	else
+		rc = p->net->irecv(e->comm, 1, &data, &size, &tag,
+				   &e->mhandle, NULL, &req);
+	if (rc)
+		return stream_fail(s, s->send ? "isend" : "irecv", s->posted,
+				   rc);
+	if (req) {
+		s->req[s->posted++ % s->inflight] = req;
+		*moved = true;
+	}
+	return 0;
+}
+
+/* What NCCL does after a receive into GPU memory. */
+static int stream_flush(struct stream *s)
+{
+	void *data = stream_slot(s, s->done), *req = NULL;
+	const struct plugin *p = &s->r->plugin;
+	struct end *e = s->end;
+	int size = (int)s->size, done, rc;
+	ncclResult_t nrc;
+
+	nrc = p->net->iflush(e->comm, 1, &data, &size, &e->mhandle, &req);
+	for (done = !req; !nrc && !done;) {
+		nrc = p->net->test(req, &done, NULL);
+		if (!nrc && !done && (rc = rank_idle(s->r, "iflush")))
+			return rc;
+	}
+	return nrc ? stream_fail(s, "iflush", s->done, nrc) : 0;
+}
+
+static int stream_received(struct stream *s, void *req, int size)
+{
+	const struct plugin *p = &s->r->plugin;
+	ncclResult_t rc;
+	int err;
+
+	if (size < 0 || (size_t)size != s->size)
+		return rank_fail(s->r, ERR_DATA, EXIT_FAIL, "test of a receive "
+				 "from rank %d, message %llu: %d bytes "
+				 "received, %zu were sent", s->end->peer,
+				 (unsigned long long)s->done, size, s->size);
+	if (s->r->memory == MEM_UDMABUF && (err = stream_flush(s)))
+		return err;
+	if (s->verify)
+		s->wrong += wrong_bytes(stream_slot(s, s->done), s->size,
+					stream_seed(s, s->done));
+	if (!p->net->irecvConsumed)
+		return 0;
+	rc = p->net->irecvConsumed(s->end->comm, 1, req);
+	return rc ? stream_fail(s, "irecvConsumed", s->done, rc) : 0;
+}
+
+/* Tests the oldest message. */
+static int stream_test(struct stream *s, bool *moved)
+{
+	void *req = s->req[s->done % s->inflight];
+	const struct plugin *p = &s->r->plugin;
+	int sizes[64] = { 0 }, done = 0, err;
+	ncclResult_t rc;
+
+	rc = p->net->test(req, &done, sizes);
+	if (rc)
+		return stream_fail(s, "test", s->done, rc);
+	if (!done)
+		return 0;
+	if (!s->send && (err = stream_received(s, req, sizes[0])))
+		return err;
+	s->done++;
+	*moved = true;
+	return 0;
+}
+
+/* Moves `count` messages, counting one posted before, `inflight` at a time. */
+static int stream_run(struct stream *s, uint64_t count)
+{
+	uint64_t end = s->done + count;
+	uint64_t depth = s->verify && s->slots < s->inflight ?
+			 s->slots : s->inflight;
+	bool moved;
+	int rc;
+
+	while (s->done < end) {
+		moved = false;
+		while (s->posted < end && s->posted - s->done < depth) {
+			uint64_t before = s->posted;
+
+			rc = stream_post(s, &moved);
+			if (rc)
+				return rc;
+			if (s->posted == before)
+				break;
+		}
+		if (s->done < s->posted && (rc = stream_test(s, &moved)))
+			return rc;
+		if (!moved && (rc = rank_idle(s->r, "stream")))
+			return rc;
+	}
+	return 0;
+}
+
+static struct stream stream_of(struct rank *r, struct end *e, bool send,
+			       size_t size, int inflight)
+{
+	struct stream s = { .r = r, .end = e, .send = send, .size = size,
+			    .inflight = inflight };
+	size_t n;
+
+	/* Slots on cache lines of their own. */
+	s.stride = (size + 63) / 64 * 64;
+	n = e->buf.size / s.stride;
+	s.slots = n < 1 ? 1 : n < (size_t)inflight ? (int)n : inflight;
+	return s;
+}
+
+struct side {
+	uint64_t wrong;
+	double seconds, cpu;
+};
+
+static int bandwidth_send(struct rank *r, struct row *row, struct side *mine,
+			  uint64_t count)
+{
+	struct side both[2];
+	double gb;
+	int rc;
+
+	rc = rank_gather(r, mine, sizeof(*mine), both, NULL);
+	if (rc)
+		return rc;
+	gb = (double)row->size * count / 1e9;
+	row->us = both[1].seconds / count * 1e6;
+	row->gbps = gb / both[1].seconds;
+	row->cpu_tx = both[0].cpu / gb;
+	row->cpu_rx = both[1].cpu / gb;
+	row->wrong = both[1].wrong;
+	if (row->wrong)
+		rank_fail(r, ERR_DATA, EXIT_FAIL, "%llu wrong bytes at rank 1 "
+			  "at size %zu", (unsigned long long)row->wrong,
+			  r->size);
+	return r->rank ? 0 : rank_send(r, MSG_ROW, row, sizeof(*row));
+}
+
+/*
+ * Warms up, and says how many messages to time: those of --iters, or as many
+ * as take about half a second at the pace of the warm-up.
+ */
+static int bandwidth_count(struct stream *s, uint64_t *count)
+{
+	const struct options *o = s->r->o;
+	int64_t start = now_ns();
+	double mine, both[2];
+	int rc;
+
+	rc = stream_run(s, o->warmup);
+	mine = (now_ns() - start) * 1e-9;
+	if (!rc)
+		rc = rank_gather(s->r, &mine, sizeof(mine), both, NULL);
+	if (rc)
+		return rc;
+	*count = o->iters;
+	if (!*count && o->warmup && both[1] > 0)
+		*count = (uint64_t)(0.5 * o->warmup / both[1]);
+	if (!o->iters)
+		*count = *count < 16 ? 16 : *count > 1000000 ? 1000000 : *count;
+	return 0;
+}
+
+static int bandwidth_row(struct rank *r, size_t size)
+{
+	struct end *e = r->rank ? &r->links[0].rx : &r->links[0].tx;
+	struct stream s = stream_of(r, e, !r->rank, size, r->o->inflight);
+	struct row row = { .size = size };
+	struct side mine = { 0 };
+	uint64_t count;
+	int64_t start;
+	double cpu;
+	int rc;
+
+	r->size = size;
+	r->iter++;
+	rc = bandwidth_count(&s, &count);
+	if (rc)
+		return rc;
+	start = now_ns();
+	cpu = cpu_seconds();
+	rc = stream_run(&s, count);
+	mine.seconds = (now_ns() - start) * 1e-9;
+	mine.cpu = cpu_seconds() - cpu;
+	if (!rc)
+		rc = rank_barrier(r);
+	if (!rc && r->check) {
+		s.verify = true;
+		rc = stream_run(&s, r->o->check);
+		row.checked = r->o->check;
+	}
+	mine.wrong = s.wrong;
+	return rc ? rc : bandwidth_send(r, &row, &mine, count);
+}
+
+static size_t link_bytes(const struct options *o)
+{
+	size_t want = (o->max_bytes + 63) / 64 * 64 * o->inflight;
+
+	if (want <= BUFFER_MAX)
+		return want;
+	return o->max_bytes > BUFFER_MAX ? o->max_bytes : BUFFER_MAX;
+}
+
+int bandwidth_run(struct rank *r)
+{
+	size_t size;
+	int rc;
+
+	r->nlinks = 1;
+	r->links[0].tx.peer = r->rank == 0 ? 1 : -1;
+	r->links[0].rx.peer = r->rank == 1 ? 0 : -1;
+	rc = links_open(r, link_bytes(r->o));
+	for (size = r->o->min_bytes; !rc && size; size = next_size(r->o, size))
+		rc = bandwidth_row(r, size);
+	return rc ? rc : r->error.code;
+}
+
+/*
+ * `count` messages there and back; `us` takes the times or is NULL. A receive
+ * is posted before the message that makes the peer send to it, as NCCL's are.
+ */
+static int pings(struct stream *tx, struct stream *rx, int count, double *us)
+{
+	bool first = !tx->r->rank, moved;
+	int64_t start;
+	int i, rc = 0;
+
+	for (i = 0; !rc && i < count; i++) {
+		start = now_ns();
+		rc = first ? stream_post(rx, &moved) : stream_run(rx, 1);
+		if (!rc && !first && i + 1 < count)
+			rc = stream_post(rx, &moved);
+		if (!rc)
+			rc = stream_run(tx, 1);
+		if (!rc && first)
+			rc = stream_run(rx, 1);
+		if (us)
+			us[i] = (now_ns() - start) * 1e-3 / 2;
+	}
+	return rc;
+}
+
+static int latency_report(struct rank *r, struct row *row, double *us,
+			  uint64_t mine)
+{
+	uint64_t wrong[2];
+	int n = r->o->iters, rc;
+
+	rc = rank_gather(r, &mine, sizeof(mine), wrong, NULL);
+	if (rc)
+		return rc;
+	sort_doubles(us, n);
+	row->lat_min = us[0];
+	row->lat_med = quantile(us, n, 0.5);
+	row->lat_p99 = quantile(us, n, 0.99);
+	row->us = row->lat_med;
+	row->wrong = wrong[0] + wrong[1];
+	if (row->wrong)
+		rank_fail(r, ERR_DATA, EXIT_FAIL, "%llu wrong bytes at size "
+			  "%zu", (unsigned long long)row->wrong, r->size);
+	return r->rank ? 0 : rank_send(r, MSG_ROW, row, sizeof(*row));
+}
+
+static int latency_row(struct rank *r, size_t size, double *us)
+{
+	struct link *out = &r->links[r->rank], *in = &r->links[!r->rank];
+	struct stream tx = stream_of(r, &out->tx, true, size, 1);
+	struct stream rx = stream_of(r, &in->rx, false, size, 1);
+	struct row row = { .size = size };
+	int rc;
+
+	r->size = size;
+	r->iter++;
+	rc = pings(&tx, &rx, r->o->warmup, NULL);
+	if (!rc)
+		rc = pings(&tx, &rx, r->o->iters, us);
+	if (!rc && r->check) {
+		tx.verify = rx.verify = true;
+		rc = pings(&tx, &rx, r->o->check, NULL);
+		row.checked = r->o->check;
+	}
+	return rc ? rc : latency_report(r, &row, us, rx.wrong);
+}
+
+int latency_run(struct rank *r)
+{
+	double *us = calloc(r->o->iters, sizeof(*us));
+	size_t size;
+	int i, rc;
+
+	if (!us)
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "no memory for %d "
+				 "times", r->o->iters);
+	r->nlinks = 2;
+	for (i = 0; i < 2; i++) {
+		r->links[i].tx.peer = r->rank == i ? !i : -1;
+		r->links[i].rx.peer = r->rank == i ? -1 : i;
+	}
+	rc = links_open(r, r->o->max_bytes);
+	for (size = r->o->min_bytes; !rc && size; size = next_size(r->o, size))
+		rc = latency_row(r, size, us);
+	free(us);
+	return rc ? rc : r->error.code;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * plugin.c - loads a net plugin and gives it a logger. What the plugin says is
+ * kept: the last warning, for the error line, and the sums of its
+ * "path ... done" lines, for the report. The logger may be called from any
+ * thread of the plugin.
+ */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+/* The logger has no argument of ours, so this is the process's. */
+static struct {
+	pthread_mutex_t lock;
+	int rank;
+	bool debug;
+	char warn[512];
+	struct path_report path;
+} logger = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static const char *const rx_names[RX_KEYS] = {
+	"devmem", "linear", "host", "inline", "frags", "tokens", "returned",
+	"dontneed", "grants", "messages"
+};
+static const char *const tx_names[TX_KEYS] = { "sent", "inline", "messages" };
+
+const char *rx_key(int key)
+{
+	return rx_names[key];
+}
+
+const char *tx_key(int key)
+{
+	return tx_names[key];
+}
+
+/* The value of `key` in "key=value ..." words, or false. */
+static bool word_value(const char *words, const char *key, char *value,
+		       size_t size)
+{
+	size_t len = strlen(key), n;
+	const char *p = words;
+
+	while ((p = strstr(p, key))) {
+		if ((p == words || p[-1] == ' ') && p[len] == '=')
+			break;
+		p += len;
+	}
+	if (!p)
+		return false;
+	p += len + 1;
+	if (*p == '"') {
+		p++;
+		n = strcspn(p, "\"");
+	} else {
+		n = strcspn(p, " ");
+	}
+	if (n >= size)
+		n = size - 1;
+	memcpy(value, p, n);
+	value[n] = '\0';
+	return true;
+}
+
+static bool has_word(const char *list, const char *word, size_t len)
+{
+	const char *p = list;
+
+	while (*p) {
+		size_t n = strcspn(p, "+");
+
+		if (n == len && !strncmp(p, word, len))
+			return true;
+		p += n + (p[n] == '+');
+	}
+	return false;
+}
+
+/* Adds the words of "a+b" to `list` that it has not yet. */
+static void join_words(char *list, size_t size, const char *words)
+{
+	while (*words) {
+		size_t n = strcspn(words, "+"), used = strlen(list);
+
+		if (!has_word(list, words, n) && used + n + 2 <= size)
+			snprintf(list + used, size - used, "%s%.*s",
+				 used ? "+" : "", (int)n, words);
+		words += n + (words[n] == '+');
+	}
+}
+
+static void sum_words(uint64_t *sum, const char *const *names, int n,
+		      const char *words)
+{
+	char value[32];
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (word_value(words, names[i], value, sizeof(value)))
+			sum[i] += strtoull(value, NULL, 10);
+}
+
+/* Reads "NET/... path recv|send open|done key=value ...". */
+static void note_path(struct path_report *p, const char *line)
+{
+	const char *words = strstr(line, " path ");
+	bool recv, done;
+	char value[64];
+
+	if (!words || strncmp(line, "NET/", 4))
+		return;
+	words += strlen(" path ");
+	recv = !strncmp(words, "recv ", 5);
+	if (!recv && strncmp(words, "send ", 5))
+		return;
+	words += 5;
+	done = !strncmp(words, "done ", 5);
+	if (!done && strncmp(words, "open ", 5))
+		return;
+	words += 5;
+	if (!p->reason[0])
+		word_value(words, "reason", p->reason, sizeof(p->reason));
+	if (!done)
+		return;
+	p->lines++;
+	if (recv) {
+		if (word_value(words, "rx", value, sizeof(value)))
+			join_words(p->rx, sizeof(p->rx), value);
+		sum_words(p->rx_sum, rx_names, RX_KEYS, words);
+	} else {
+		if (word_value(words, "tx", value, sizeof(value)))
+			join_words(p->tx, sizeof(p->tx), value);
+		sum_words(p->tx_sum, tx_names, TX_KEYS, words);
+	}
+}
+
+__attribute__((format(printf, 5, 6)))
+static void log_line(ncclDebugLogLevel level, unsigned long flags,
+		     const char *file, int line, const char *fmt, ...)
+{
+	char text[2048], out[2200];
+	va_list ap;
+
+	(void)flags;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&logger.lock);
+	if (level == NCCL_LOG_WARN)
+		snprintf(logger.warn, sizeof(logger.warn), "%.511s", text);
+	else
+		note_path(&logger.path, text);
+	if (level == NCCL_LOG_WARN)
+		snprintf(out, sizeof(out), "[rank %d] %s:%d WARN %s\n",
+			 logger.rank, file ? file : "?", line, text);
+	else
+		snprintf(out, sizeof(out), "[rank %d] INFO %s\n", logger.rank,
+			 text);
+	if (level == NCCL_LOG_WARN ||
+	    (level == NCCL_LOG_INFO && logger.debug))
+		fputs(out, stderr);
+	pthread_mutex_unlock(&logger.lock);
+}
+
+void log_setup(int rank, bool debug)
+{
+	logger.rank = rank;
+	logger.debug = debug;
+}
+
+void log_last_warn(char *buf, size_t size)
+{
+	pthread_mutex_lock(&logger.lock);
+	snprintf(buf, size, "%s", logger.warn);
+	pthread_mutex_unlock(&logger.lock);
+}
+
+void log_path(struct path_report *p)
+{
+	pthread_mutex_lock(&logger.lock);
+	*p = logger.path;
+	pthread_mutex_unlock(&logger.lock);
+}
+
+const char *nccl_name(ncclResult_t rc)
+{
+	static const char *const names[] = {
+		"ncclSuccess", "ncclUnhandledCudaError", "ncclSystemError",
+		"ncclInternalError", "ncclInvalidArgument", "ncclInvalidUsage",
+		"ncclRemoteError", "ncclInProgress"
+	};
+
+	if ((unsigned int)rc >= sizeof(names) / sizeof(names[0]))
+		return "an unknown ncclResult_t";
+	return names[rc];
+}
+
+static int load(struct rank *r, const char *name)
+{
+	struct plugin *p = &r->plugin;
+
+	p->lib = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+	if (!p->lib)
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+				 "cannot load the plugin: %s; give the path of "
+				 "its .so file by --plugin", dlerror());
+	p->net = dlsym(p->lib, "ncclNetPlugin_v11");
+	if (!p->net)
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "%s exports no "
+				 "ncclNetPlugin_v11; only tables of version 11 "
+				 "can be driven", name);
+	return 0;
+}
+
+static bool name_is_index(const char *name, int *dev)
+{
+	char *end;
+
+	*dev = (int)strtol(name, &end, 10);
+	return *name && !*end;
+}
+
+/* Finds --device and reads its properties. */
+static int pick_device(struct rank *r)
+{
+	const char *want = r->o->device ? r->o->device : "0";
+	struct plugin *p = &r->plugin;
+	bool index = name_is_index(want, &p->dev);
+	int ndev = 0, i;
+	ncclResult_t rc;
+
+	rc = p->net->devices(&ndev);
+	if (rc)
+		return net_fail(r, "devices", rc, "counting devices");
+	for (i = 0; i < ndev; i++) {
+		if (index && i != p->dev)
+			continue;
+		/* NCCL gives uninitialised memory: every field must be set. */
+		memset(&p->props, 0xa5, sizeof(p->props));
+		rc = p->net->getProperties(i, &p->props);
+		if (rc)
+			return net_fail(r, "getProperties", rc, "device %d", i);
+		p->dev = i;
+		if (index || (p->props.name && !strcmp(p->props.name, want)))
+			return 0;
+	}
+	return rank_fail(r, ERR_OTHER, EXIT_SKIP, "plugin %s has no device "
+			 "\"%s\" here (%d devices)", p->net->name, want, ndev);
+}
+
+/* Loads, initialises and picks the device. */
+int plugin_open(struct rank *r, const struct variant *v)
+{
+	ncclNetCommConfig_v11_t config = { .trafficClass = -1 };
+	uint64_t id[MAX_RANKS], mine = 0;
+	struct plugin *p = &r->plugin;
+	ncclResult_t rc;
+	int err;
+
+	if (v && v->tcp)
+		p->net = &tcp_net;
+	else if ((err = load(r, v && v->plugin ? v->plugin : r->o->plugin)))
+		return err;
+	if (getrandom(&mine, sizeof(mine), 0) != sizeof(mine))
+		mine = now_ns();
+	err = rank_gather(r, &mine, sizeof(mine), id, NULL);
+	if (err)
+		return err;
+	rc = p->net->init(&p->ctx, id[0], &config, log_line, NULL);
+	/* NCCL 2.28 calls finalize after a failed init, too. */
+	p->inited = true;
+	if (rc)
+		return net_fail(r, "init", rc, "table %s", p->net->name);
+	return pick_device(r);
+}
+
+/* Finalizes and unloads, as NCCL does with its last communicator. */
+void plugin_close(struct rank *r)
+{
+	struct plugin *p = &r->plugin;
+	ncclResult_t rc;
+
+	if (p->inited && p->net->finalize) {
+		rc = p->net->finalize(p->ctx);
+		if (rc)
+			net_fail(r, "finalize", rc, "at the end");
+	}
+	if (p->lib)
+		dlclose(p->lib);
+	memset(p, 0, sizeof(*p));
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rank.c - a rank process from its first message to its exit status, and what
+ * the measurements need from it: errors, the launcher's gather, idle waits.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+/* Keeps the first error only; returns `code` for the caller to hand up. */
+int rank_fail(struct rank *r, enum error_kind kind, int code, const char *fmt,
+	      ...)
+{
+	struct error_report *e = &r->error;
+	va_list ap;
+
+	if (e->code)
+		return e->code;
+	e->when_ns = now_ns();
+	e->kind = kind;
+	e->code = code;
+	va_start(ap, fmt);
+	vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+/* A slot of the table that did not return ncclSuccess. */
+int net_fail(struct rank *r, const char *slot, ncclResult_t rc,
+	     const char *fmt, ...)
+{
+	char what[256], size[48] = "", warn[512], said[560] = "";
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (r->size)
+		snprintf(size, sizeof(size), " at size %zu", r->size);
+	log_last_warn(warn, sizeof(warn));
+	if (warn[0])
+		snprintf(said, sizeof(said), "; the plugin said: %s", warn);
+	return rank_fail(r, ERR_NET, EXIT_FAIL, "%s, %s%s: %s%s", slot, what,
+			 size, nccl_name(rc), said);
+}
+
+static int boot_fail(struct rank *r, const char *what, int rc)
+{
+	return rank_fail(r, ERR_OTHER, EXIT_FAIL, "%s: %s: %s", what,
+			 rc == -ETIMEDOUT ? "the other ranks did not follow" :
+			 "the launcher is gone", strerror(-rc));
+}
+
+int rank_send(struct rank *r, enum msg_type type, const void *data, size_t len)
+{
+	int rc = msg_send(r->fd, type, 0, data, len, r->deadline);
+
+	return rc ? boot_fail(r, "sending a report", rc) : 0;
+}
+
+/* All ranks give `len` bytes; each gets those of all, in order of rank. */
+int rank_gather(struct rank *r, const void *mine, size_t len, void *all,
+		unsigned int *flags)
+{
+	struct msg_head h;
+	int rc;
+
+	rc = msg_send(r->fd, MSG_GATHER, 0, mine, len, r->deadline);
+	if (!rc)
+		rc = io_full(r->fd, &h, sizeof(h), false, r->deadline);
+	if (!rc && (h.magic != MSG_MAGIC || h.type != MSG_GATHER ||
+		    h.len != len * r->ranks))
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL, "the launcher's "
+				 "reply is malformed");
+	if (!rc && h.len)
+		rc = io_full(r->fd, all, h.len, false, r->deadline);
+	if (rc)
+		return boot_fail(r, "waiting for the other ranks", rc);
+	if (flags)
+		*flags = h.flags;
+	return 0;
+}
+
+int rank_barrier(struct rank *r)
+{
+	return rank_gather(r, NULL, 0, NULL, NULL);
+}
+
+/*
+ * For loops that wait for the plugin: gives the processor away, which the
+ * other ranks need where there is only one, and ends the wait when time is up
+ * or the launcher is gone.
+ */
+int rank_idle(struct rank *r, const char *what)
+{
+	struct pollfd p = { .fd = r->fd, .events = POLLRDHUP };
+	char warn[512], said[560] = "";
+
+	sched_yield();
+	if (++r->idle % 256)
+		return 0;
+	if (now_ns() > r->deadline) {
+		log_last_warn(warn, sizeof(warn));
+		if (warn[0])
+			snprintf(said, sizeof(said), "; the plugin said: %s",
+				 warn);
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL, "%s at size %zu: no "
+				 "end after %d s (--timeout)%s", what, r->size,
+				 r->o->timeout_s, said);
+	}
+	if (poll(&p, 1, 0) > 0 && p.revents)
+		return boot_fail(r, what, -ECONNRESET);
+	return 0;
+}
+
+/* The first line of /proc/cpuinfo that names the processor. */
+static void cpu_model(char *buf, size_t size)
+{
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	char line[256], *p;
+
+	snprintf(buf, size, "unknown CPU");
+	while (f && fgets(line, sizeof(line), f)) {
+		p = strchr(line, ':');
+		if (strncmp(line, "model name", 10) || !p)
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(buf, size, "%.63s", p + 1 + strspn(p + 1, " "));
+		break;
+	}
+	if (f)
+		fclose(f);
+}
+
+static int send_info(struct rank *r)
+{
+	struct info_report i = { .pid = getpid(), .dev = r->plugin.dev,
+				 .speed = r->plugin.props.speed };
+	const struct options *o = r->o;
+	struct utsname u;
+
+	uname(&u);
+	i.cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_model(i.cpu, sizeof(i.cpu));
+	snprintf(i.host, sizeof(i.host), "%.63s", u.nodename);
+	snprintf(i.kernel, sizeof(i.kernel), "%s %.60s", u.sysname, u.release);
+	snprintf(i.machine, sizeof(i.machine), "%.31s", u.machine);
+	if (o->nnetns)
+		snprintf(i.netns, sizeof(i.netns), "%s", o->netns[r->rank]);
+	snprintf(i.plugin, sizeof(i.plugin), "%.63s", r->plugin.net->name);
+	snprintf(i.device, sizeof(i.device), "%.63s", r->plugin.props.name ?
+		 r->plugin.props.name : "(no name)");
+	snprintf(i.memory, sizeof(i.memory), "%s",
+		 r->memory == MEM_UDMABUF ? "udmabuf" : "host");
+	return rank_send(r, MSG_INFO, &i, sizeof(i));
+}
+
+static int pick_memory(struct rank *r)
+{
+	bool takes = r->plugin.props.ptrSupport & NCCL_PTR_DMABUF;
+	bool has_slot = r->plugin.net->regMrDmaBuf;
+	char why[256] = "";
+
+	r->memory = MEM_HOST;
+	if (r->o->memory == MEM_HOST)
+		return 0;
+	if (takes && has_slot && udmabuf_works(why, sizeof(why))) {
+		r->memory = MEM_UDMABUF;
+		return 0;
+	}
+	if (r->o->memory == MEM_AUTO)
+		return 0;
+	return rank_fail(r, ERR_OTHER, EXIT_SKIP, "--memory udmabuf: %s",
+			 why[0] ? why : "the plugin's device does not take "
+			 "dma-bufs (no NCCL_PTR_DMABUF, or no regMrDmaBuf)");
+}
+
+static int measure(struct rank *r)
+{
+	switch (r->o->mode) {
+	case MODE_ALLREDUCE:
+		return ring_run(r);
+	case MODE_BANDWIDTH:
+		return bandwidth_run(r);
+	case MODE_LATENCY:
+		return latency_run(r);
+	}
+	return EXIT_USAGE;
+}
+
+static int start(struct rank *r, const struct variant *v)
+{
+	struct msg_hello h = { .version = MSG_VERSION, .rank = r->rank,
+			       .ranks = r->ranks, .run = r->run,
+			       .digest = options_digest(r->o) };
+	int rc;
+
+	rc = rank_send(r, MSG_HELLO, &h, sizeof(h));
+	if (!rc)
+		rc = plugin_open(r, v);
+	if (!rc)
+		rc = pick_memory(r);
+	if (!rc)
+		rc = send_info(r);
+	return rc;
+}
+
+/*
+ * The whole life of a rank; returns its exit status. `fd` leads to the
+ * launcher. An error is reported before anything is closed, so that its time
+ * does not depend on how long closing takes.
+ */
+int rank_main(const struct options *o, const struct variant *v, int run,
+	      int rank, int fd)
+{
+	static struct rank r;
+	struct path_report path;
+	bool reported = false;
+	int rc;
+
+	r = (struct rank){
+		.o = o, .rank = rank, .ranks = o->ranks, .run = run, .fd = fd,
+		.deadline = now_ns() + o->timeout_s * 1000000000ll,
+		.check = o->check && !variant_unchecked(v),
+	};
+	log_setup(rank, o->debug);
+	rc = start(&r, v);
+	if (!rc)
+		rc = measure(&r);
+	r.size = 0;
+	if (rc) {
+		msg_send(fd, MSG_ERROR, 0, &r.error, sizeof(r.error),
+			 r.deadline);
+		reported = true;
+	}
+	links_close(&r);
+	plugin_close(&r);
+	if (r.error.code && !reported)
+		msg_send(fd, MSG_ERROR, 0, &r.error, sizeof(r.error),
+			 r.deadline);
+	log_path(&path);
+	msg_send(fd, MSG_PATH, 0, &path, sizeof(path), r.deadline);
+	msg_send(fd, MSG_DONE, 0, NULL, 0, r.deadline);
+	close(fd);
+	return r.error.code;
+}
