@@ -24,6 +24,7 @@ static _Atomic(ncclDebugLogger_t) logger;
 /* Names and paths that getProperties hands out; NCCL keeps the pointers. */
 static struct devmem_nic_info devices[MAX_DEVICES];
 static int device_count;
+static unsigned int contexts;	/* the list stays while there is one */
 static bool can_import;	/* dma-bufs that the CPU can map */
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -54,12 +55,14 @@ static void log_to_nccl(void *arg, enum devmem_log_level level,
 static void learn_devices(struct devmem *d, const struct devmem_options *o)
 {
 	pthread_mutex_lock(&devices_lock);
-	device_count = devmem_nic_count(d);
-	if (device_count > MAX_DEVICES)
-		device_count = MAX_DEVICES;
-	for (int i = 0; i < device_count; i++)
-		devmem_nic_info(d, i, &devices[i]);
-	can_import = o->region == DEVMEM_REGION_UDMABUF;
+	if (!contexts++) {
+		device_count = devmem_nic_count(d);
+		if (device_count > MAX_DEVICES)
+			device_count = MAX_DEVICES;
+		for (int i = 0; i < device_count; i++)
+			devmem_nic_info(d, i, &devices[i]);
+		can_import = o->region == DEVMEM_REGION_UDMABUF;
+	}
 	pthread_mutex_unlock(&devices_lock);
 }
 
@@ -89,7 +92,12 @@ static ncclResult_t net_init(void **ctx, uint64_t comm_id,
 
 static ncclResult_t net_finalize(void *ctx)
 {
+	if (!ctx)
+		return ncclSuccess;	/* after an init that failed */
 	devmem_close(ctx);
+	pthread_mutex_lock(&devices_lock);
+	contexts--;
+	pthread_mutex_unlock(&devices_lock);
 	return ncclSuccess;
 }
 
@@ -101,13 +109,14 @@ static ncclResult_t net_devices(int *ndev)
 
 static ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 {
-	struct devmem_nic_info *d = &devices[dev];
+	struct devmem_nic_info *d;
 
 	if (dev < 0 || dev >= device_count) {
 		PLUGIN_WARN("there is no device %d: there are %d", dev,
 			    device_count);
 		return ncclInvalidArgument;
 	}
+	d = &devices[dev];
 	/* All of it, padding too: NCCL's copy is uninitialised. */
 	memset(props, 0, sizeof(*props));
 	props->name = d->name;

@@ -121,7 +121,7 @@ void flow_advance(struct flow *f, size_t n)
 
 static bool request_done(struct devmem_conn *c, const struct devmem_request *r)
 {
-	return c->is_sender ? r->moved == r->total : rx_done(c, r);
+	return c->is_sender ? tx_done(c, r) : rx_done(c, r);
 }
 
 static int request_new(struct devmem_conn *c, void *addr, size_t size,
@@ -226,7 +226,7 @@ DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 /* "devmem", "host", or both when a devmem connection got host bytes. */
 static const char *rx_path(const struct devmem_conn *c)
 {
-	if (!c->rx.pool)
+	if (!c->rx.devmem)
 		return "host";
 	return c->stats.bytes_host ? "devmem+host" : "devmem";
 }

@@ -79,6 +79,7 @@ struct control {
 /* Receiver only. */
 struct receiver {
 	struct rxpool *pool;	/* NULL: flows are received by host memory */
+	bool devmem;		/* there was a pool when it was set up */
 	struct credit_member credit;
 	size_t niov_bytes;	/* payload of one niov in the worst packing */
 	size_t unreceived;	/* bytes granted and not here yet */
@@ -86,9 +87,6 @@ struct receiver {
 	uint64_t data_seq;	/* message that the next DATA is about */
 	bool stalled;		/* a DATA record waits for a request, or room */
 	struct gather_engine gather;
-	struct gather_list list;
-	uint8_t *bounce;	/* where recvmsg puts host bytes */
-	uint8_t *cmsgs;
 };
 
 /* Sender only. */
@@ -178,6 +176,7 @@ void control_close(struct devmem_conn *c);
 /* tx.c */
 void tx_post(struct devmem_conn *c, struct devmem_request *r);
 int tx_progress(struct devmem_conn *c);
+bool tx_done(const struct devmem_conn *c, const struct devmem_request *r);
 /* rx.c */
 int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	    enum devmem_gather_kind gather, struct why *w);
@@ -187,10 +186,8 @@ int rx_progress(struct devmem_conn *c);
 int rx_send_grants(struct devmem_conn *c);
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r);
 /* rx_flow.c */
-int rx_buffers_init(struct receiver *rx);
-void rx_buffers_free(struct receiver *rx);
-/* Receive what is there for the flow's runs. */
-int rx_flow_receive(struct devmem_conn *c, struct flow *f);
+/* Receive what is there for the flow's runs; *moved is set if there was some. */
+int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved);
 int rx_return_tokens(struct devmem_conn *c, struct flow *f);
 /* Return what is gathered, of every flow. */
 int rx_return_gathered(struct devmem_conn *c);

@@ -251,6 +251,41 @@ int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex, bool *bound
 	return rc;
 }
 
+struct held_arg {
+	unsigned int ifindex;
+	uint32_t dmabuf_id;
+	size_t pages;
+};
+
+static int on_page_pool(struct nlattr **attr, void *arg)
+{
+	struct nlattr *inflight = attr[DEVMEM_NETDEV_A_PAGE_POOL_INFLIGHT];
+	struct nlattr *ifindex = attr[DEVMEM_NETDEV_A_PAGE_POOL_IFINDEX];
+	struct nlattr *dmabuf = attr[DEVMEM_NETDEV_A_PAGE_POOL_DMABUF];
+	struct held_arg *h = arg;
+
+	if (!inflight || !ifindex || !dmabuf ||
+	    nla_get_u32(ifindex) != h->ifindex ||
+	    nla_get_u32(dmabuf) != h->dmabuf_id)
+		return 0;
+	/* A "uint" of netlink: 4 or 8 bytes, as the value needs. */
+	h->pages += nla_len(inflight) >= 8 ? (size_t)nla_get_u64(inflight) :
+					     nla_get_u32(inflight);
+	return 0;
+}
+
+int devnl_pages_held(struct devnl_family *f, unsigned int ifindex,
+		     uint32_t dmabuf_id, size_t *pages)
+{
+	struct held_arg h = { .ifindex = ifindex, .dmabuf_id = dmabuf_id };
+	struct nl_msg *msg = message(f, DEVMEM_NETDEV_CMD_PAGE_POOL_GET,
+				     NLM_F_DUMP);
+	int rc = msg ? request(f, msg, on_page_pool, &h) : -ENOMEM;
+
+	*pages = h.pages;
+	return rc;
+}
+
 /* An ethtool request about a device: header nest with its index. */
 static struct nl_msg *ethtool_message(struct devnl_family *f, uint8_t cmd,
 				      int header, unsigned int ifindex)

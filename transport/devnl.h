@@ -41,6 +41,13 @@ int devnl_bind_rx(struct devnl_family *netdev, unsigned int ifindex, int fd,
 int devnl_bound_queues(struct devnl_family *netdev, unsigned int ifindex, bool *bound,
 		    unsigned int count, unsigned int *present);
 
+/**
+ * devnl_pages_held() - pages of dma-buf binding @dmabuf_id that page pools of a
+ * device have taken and not got back: in rings, in the stack, with users.
+ */
+int devnl_pages_held(struct devnl_family *netdev, unsigned int ifindex,
+		     uint32_t dmabuf_id, size_t *pages);
+
 struct devnl_rings {
 	unsigned int rx;	/* descriptors per receive ring */
 	int split;		/* DEVMEM_SPLIT_*; -1: the driver has none */

@@ -334,6 +334,7 @@ static void choose_path(struct devmem_listener *l, struct devmem_conn *c,
 		return;
 	if (insert_rules(l, c, pool, w))
 		rx_free(c);
+	c->rx.devmem = c->rx.pool != NULL;
 }
 
 static int on_flows(struct devmem_listener *l, struct half *h,

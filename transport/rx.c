@@ -23,8 +23,12 @@ int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	size_t mss = sock_mss(c->control.fd), page = 4096, floor;
 	int rc;
 
-	/* A packet starts a new niov, and a large one spans several. */
-	rx->niov_bytes = mss / ((mss + page - 1) / page);
+	/*
+	 * A packet starts a new niov, and a large one spans several. A sender
+	 * whose buffer is full may also send a part of a segment: 1 in 16 is
+	 * more than that comes to.
+	 */
+	rx->niov_bytes = mss / ((mss + page - 1) / page) * 15 / 16;
 	/*
 	 * Twice the least grant: one under way, and as much again in tokens
 	 * that have not gone back.
@@ -35,11 +39,6 @@ int rx_init(struct devmem_conn *c, struct rxpool *pool,
 		return why(w, rc, "the pool of %zu bytes on %s has no room for "
 			   "another connection; set NCCL_DEVMEM_POOL_BYTES "
 			   "higher", pool->region.bytes, pool->ifname);
-	rc = rx_buffers_init(rx);
-	if (rc) {
-		credit_leave(&pool->credit, &rx->credit);
-		return why(w, rc, "out of memory");
-	}
 	rx->gather.ops = gather == DEVMEM_GATHER_NONE ? &gather_none :
 							&gather_cpu;
 	rx->gather.pool = pool->region.map;
@@ -82,7 +81,6 @@ void rx_free(struct devmem_conn *c)
 		credit_leave(&rx->pool->credit, &rx->credit);
 		rx->pool = NULL;
 	}
-	rx_buffers_free(rx);
 }
 
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
@@ -287,13 +285,12 @@ int rx_send_grants(struct devmem_conn *c)
 	return control_flush(c);
 }
 
-/* Every message that was asked for is here: nothing is gained by waiting. */
-static bool idle(const struct devmem_conn *c)
+static bool runs_left(const struct devmem_conn *c)
 {
 	for (unsigned int i = 0; i < c->flows; i++)
 		if (c->flow[i].count)
-			return false;
-	return c->rx.data_seq == c->next_seq;
+			return true;
+	return false;
 }
 
 /* The peer is gone: what has been announced may still come, no more will. */
@@ -305,14 +302,31 @@ static int check_eof(struct devmem_conn *c)
 			 c->control.bye ? "closed the connection" : "is gone");
 }
 
-int rx_progress(struct devmem_conn *c)
+static int receive_flows(struct devmem_conn *c, bool *moved)
 {
-	int rc = c->err ?: read_records(c);
+	int rc = 0;
 
 	for (unsigned int i = 0; !rc && i < c->flows; i++)
-		rc = rx_flow_receive(c, &c->flow[i]);
+		if (c->flow[i].count)
+			rc = rx_flow_receive(c, &c->flow[i], moved);
+	return rc;
+}
+
+/*
+ * Payload first: as long as flows bring what was announced, control can wait,
+ * and the call to look there is saved.
+ */
+int rx_progress(struct devmem_conn *c)
+{
+	bool moved = false;
+	int rc = c->err ?: receive_flows(c, &moved);
+
+	if (!rc && (!moved || !runs_left(c))) {
+		rc = read_records(c);
+		rc = rc ?: receive_flows(c, &moved);
+	}
 	if (!rc && c->rx.pool) {
-		if (idle(c))
+		if (!runs_left(c) && c->rx.data_seq == c->next_seq)
 			rc = rx_return_gathered(c);
 		settle_credit(c);
 	}

@@ -17,36 +17,10 @@
 #include "rxpool.h"
 #include "uapi.h"
 
-/* Bytes that one recvmsg may return: the size of the bounce buffer. */
-#define RECV_BYTES (256u << 10)
-/* Frags that one recvmsg may return; there is room for their cmsgs. */
-#define RECV_FRAGS 512u
-#define RECV_CMSGS (RECV_FRAGS * CMSG_SPACE(sizeof(struct devmem_uapi_cmsg)))
-/* Calls to one flow before the others get a turn. */
-#define RECV_CALLS 8
 /* Runs that one recvmsg into host memory takes. */
 #define RECV_IOV 8
 /* Return tokens when they hold this much; sooner only if the pool is short. */
-#define RETURN_BYTES (512u << 10)
-
-int rx_buffers_init(struct receiver *rx)
-{
-	rx->bounce = malloc(RECV_BYTES);
-	rx->cmsgs = malloc(RECV_CMSGS);
-	if (!rx->bounce || !rx->cmsgs)
-		return -ENOMEM;
-	/* A frag can straddle runs. */
-	return gather_list_init(&rx->list, RECV_FRAGS + FLOW_RUNS);
-}
-
-void rx_buffers_free(struct receiver *rx)
-{
-	gather_list_free(&rx->list);
-	free(rx->bounce);
-	free(rx->cmsgs);
-	rx->bounce = NULL;
-	rx->cmsgs = NULL;
-}
+#define RETURN_BYTES (256u << 10)
 
 int rx_return_tokens(struct devmem_conn *c, struct flow *f)
 {
@@ -77,7 +51,7 @@ static int payload_error(struct devmem_conn *c, ssize_t n)
 }
 
 /* Without a pool: straight into the requests' memory. */
-static int recv_host(struct devmem_conn *c, struct flow *f)
+static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 {
 	unsigned int runs = f->count < RECV_IOV ? f->count : RECV_IOV;
 	struct iovec iov[RECV_IOV];
@@ -93,6 +67,7 @@ static int recv_host(struct devmem_conn *c, struct flow *f)
 	n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
 	if (n <= 0)
 		return payload_error(c, n);
+	*moved = true;
 	c->stats.bytes_host += (uint64_t)n;
 	c->rx.unreceived -= (size_t)n;
 	flow_advance(f, (size_t)n);
@@ -107,7 +82,8 @@ struct cursor {
 
 /* List the copies that bring a piece to its place, which may straddle runs. */
 static int gather_piece(struct devmem_conn *c, struct flow *f,
-			struct cursor *at, const struct piece *p)
+			struct rx_scratch *s, struct cursor *at,
+			const struct piece *p)
 {
 	size_t done = 0;
 
@@ -121,9 +97,9 @@ static int gather_piece(struct devmem_conn *c, struct flow *f,
 		op.dst = r->req->addr + r->offset + at->offset;
 		op.offset = p->offset + done;
 		op.host = p->where == PIECE_DEVMEM ?
-				  NULL : c->rx.bounce + p->offset + done;
+				  NULL : s->bounce + p->offset + done;
 		op.len = n;
-		if (!gather_list_add(&c->rx.list, &op))
+		if (!gather_list_add(&s->list, &op))
 			break;
 		done += n;
 		at->offset += n;
@@ -160,7 +136,7 @@ static int check_piece(struct devmem_conn *c, const struct piece *p)
 	const struct rxpool *pool = c->rx.pool;
 
 	if (p->where != PIECE_DEVMEM)
-		return p->len > RECV_BYTES - p->offset ?
+		return p->len > SCRATCH_BYTES - p->offset ?
 			       conn_fail(c, -EIO, "the kernel reports bytes "
 					 "outside of the buffer") : 0;
 	if (p->dmabuf_id != pool->dmabuf_id)
@@ -180,7 +156,8 @@ static int check_piece(struct devmem_conn *c, const struct piece *p)
  * end, so that every token that came is known and will be returned.
  */
 static int take_pieces(struct devmem_conn *c, struct flow *f,
-		       const struct msghdr *msg, size_t received)
+		       struct rx_scratch *s, const struct msghdr *msg,
+		       size_t received)
 {
 	struct cursor at = { 0, 0 };
 	struct piece_walk w;
@@ -201,21 +178,22 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 			tokens_add(&f->tokens, p.token, p.len);
 		}
 		rc = rc ?: check_piece(c, &p);
-		rc = rc ?: gather_piece(c, f, &at, &p);
+		rc = rc ?: gather_piece(c, f, s, &at, &p);
 		if (!rc)
 			count_piece(&c->stats, &p);
 	}
 	return rc;
 }
 
-static int submit(struct devmem_conn *c, struct flow *f, size_t bytes)
+static int submit(struct devmem_conn *c, struct flow *f,
+		  const struct rx_scratch *s, size_t bytes)
 {
 	struct receiver *rx = &c->rx;
 	size_t left = bytes;
 	uint64_t ticket;
 	int rc;
 
-	rc = rx->gather.ops->submit(&rx->gather, &rx->list, &ticket);
+	rc = rx->gather.ops->submit(&rx->gather, &s->list, &ticket);
 	if (rc)
 		return conn_fail(c, rc, "gathering %zu bytes: %s", bytes,
 				 strerror(-rc));
@@ -240,46 +218,60 @@ static bool gathered(const struct devmem_conn *c, const struct flow *f)
 				      &err);
 }
 
-static int recv_devmem(struct devmem_conn *c, struct flow *f)
+static int recv_pieces(struct devmem_conn *c, struct flow *f,
+		       struct rx_scratch *s)
 {
-	struct receiver *rx = &c->rx;
-	struct iovec iov = { .iov_base = rx->bounce };
+	struct iovec iov = { .iov_base = s->bounce };
 	struct msghdr msg = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
-		.msg_control = rx->cmsgs,
-		.msg_controllen = RECV_CMSGS,
+		.msg_control = s->cmsgs,
+		.msg_controllen = s->cmsgs_bytes,
 	};
 	ssize_t n;
 	int rc;
 
+	iov.iov_len = f->pending < SCRATCH_BYTES ? f->pending : SCRATCH_BYTES;
+	n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_SOCK_DEVMEM);
+	if (n <= 0)
+		return payload_error(c, n);
+	s->list.count = 0;
+	rc = take_pieces(c, f, s, &msg, (size_t)n);
+	return rc ?: submit(c, f, s, (size_t)n);
+}
+
+static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
+{
+	struct rx_scratch *s;
+	int rc;
+
 	/* Every token that may come needs its place before it is minted. */
-	if (tokens_room(&f->tokens) < RECV_FRAGS) {
+	if (tokens_room(&f->tokens) < SCRATCH_FRAGS) {
 		if (!gathered(c, f))
 			return -EAGAIN;
 		rc = rx_return_tokens(c, f);
 		if (rc)
 			return rc;
 	}
-	iov.iov_len = f->pending < RECV_BYTES ? f->pending : RECV_BYTES;
-	n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_SOCK_DEVMEM);
-	if (n <= 0)
-		return payload_error(c, n);
-
-	rx->list.count = 0;
-	rc = take_pieces(c, f, &msg, (size_t)n);
-	rc = rc ?: submit(c, f, (size_t)n);
-	if (!rc && f->tokens.bytes >= RETURN_BYTES && gathered(c, f))
+	s = rxpool_scratch_get(c->rx.pool);
+	if (!s)
+		return conn_fail(c, -ENOMEM, "out of memory");
+	rc = recv_pieces(c, f, s);
+	rxpool_scratch_put(c->rx.pool, s);
+	if (rc)
+		return rc;
+	*moved = true;
+	if (f->tokens.bytes >= RETURN_BYTES && gathered(c, f))
 		rc = rx_return_tokens(c, f);
 	return rc;
 }
 
-int rx_flow_receive(struct devmem_conn *c, struct flow *f)
+/* One call: what is left behind by it has mostly not arrived yet. */
+int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved)
 {
-	int rc = 0;
+	int rc = c->rx.pool ? recv_devmem(c, f, moved) :
+			      recv_host(c, f, moved);
 
-	for (int i = 0; !rc && i < RECV_CALLS && f->count; i++)
-		rc = c->rx.pool ? recv_devmem(c, f) : recv_host(c, f);
 	return rc == -EAGAIN ? 0 : rc;
 }
 

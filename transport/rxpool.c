@@ -177,19 +177,23 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 
 /*
  * niovs that bound queues can keep from us at any time: descriptors in the ring,
- * and pages in the page pool's cache (128) and ring (as large as the
- * descriptors', as drivers have it).
+ * and pages in the page pool's cache (128 a queue) and ring (as large as the
+ * descriptors', as drivers have it). A driver may use several pages for a
+ * descriptor: what the rings took when they were filled tells.
  */
-static size_t niovs_in_rings(const struct rxpool *p)
+static size_t niovs_in_rings(struct rxpool *p)
 {
 	struct devnl_rings r = { .rx = 0 };
+	size_t filled = 0, by_size;
 	struct devnl_family et;
 
 	if (!devnl_open(&et, "ethtool")) {
 		devnl_rings_get(&et, p->ifindex, &r);
 		devnl_close(&et);
 	}
-	return (size_t)p->queues * (2 * (size_t)(r.rx ?: 1024) + 128);
+	devnl_pages_held(&p->lease, p->ifindex, p->dmabuf_id, &filled);
+	by_size = (size_t)p->queues * (r.rx ?: 1024);
+	return 2 * (filled > by_size ? filled : by_size) + p->queues * 128ul;
 }
 
 static int init_credit(struct rxpool *p, struct why *w)
@@ -205,6 +209,7 @@ static int init_credit(struct rxpool *p, struct why *w)
 			   p->ifname, held,
 			   2 * held * (size_t)sysconf(_SC_PAGESIZE), p->ifname);
 	credit_init(&p->credit, niovs - held);
+	pthread_mutex_init(&p->scratch_lock, NULL);
 	return 0;
 }
 
@@ -264,6 +269,8 @@ void rxpool_teardown(struct rxpool *p)
 	devnl_close(&p->lease);
 	region_free(&p->region);
 	settings_restore(&p->settings, p->ifname, p->ifindex);
+	rxpool_scratch_free(p);
+	pthread_mutex_destroy(&p->scratch_lock);
 	credit_destroy(&p->credit);
 	free(p);
 }

@@ -9,6 +9,7 @@
 #include "credit.h"
 #include "devmem.h"
 #include "devnl.h"
+#include "gather.h"
 #include "log.h"
 #include "region.h"
 
@@ -21,6 +22,21 @@ struct nic_settings {
 		uint32_t at, was, is;
 	} *indir;		/* entries taken off our queues */
 	size_t indir_count;
+};
+
+/*
+ * What one call of recvmsg writes to. Calls come from as many threads as receive
+ * at once, not from as many connections as there are.
+ */
+#define SCRATCH_BYTES (1u << 20)	/* that one call may return */
+#define SCRATCH_FRAGS 768u		/* that one call may return */
+
+struct rx_scratch {
+	struct rx_scratch *next;
+	uint8_t *bounce;		/* bytes that arrive in host memory */
+	uint8_t *cmsgs;
+	size_t cmsgs_bytes;
+	struct gather_list list;
 };
 
 struct rxpool {
@@ -39,6 +55,8 @@ struct rxpool {
 	unsigned int queues;
 	unsigned int next_queue;	/* for the next flow */
 	struct credit credit;		/* in niovs, less what the rings hold */
+	pthread_mutex_t scratch_lock;
+	struct rx_scratch *scratch;	/* not in use */
 };
 
 /** rxpool_probe() - look for an obstacle without changing anything. */
@@ -55,6 +73,12 @@ int rxpool_setup(const struct devmem_nic_info *nic,
 
 /** rxpool_teardown() - unbind, free, restore. NULL is allowed. */
 void rxpool_teardown(struct rxpool *p);
+
+/** rxpool_scratch_get() - buffers for one recvmsg, or NULL. Any thread. */
+struct rx_scratch *rxpool_scratch_get(struct rxpool *p);
+void rxpool_scratch_put(struct rxpool *p, struct rx_scratch *s);
+/* Free those not in use. */
+void rxpool_scratch_free(struct rxpool *p);
 
 /* The queue that the next flow is to be steered to, in turn. Any thread. */
 unsigned int rxpool_next_queue(struct rxpool *p);

@@ -16,7 +16,7 @@
 /* Runs that one sendmsg takes. */
 #define SEND_IOV 8
 /* Chunks waiting on the least busy flow from which on more are held back. */
-#define CHUNKS_AHEAD 4
+#define CHUNKS_AHEAD 8
 
 void tx_post(struct devmem_conn *c, struct devmem_request *r)
 {
@@ -26,6 +26,13 @@ void tx_post(struct devmem_conn *c, struct devmem_request *r)
 	r->total = r->size;
 	if (e->seq == r->seq)
 		r->granted = e->upto < r->size ? (size_t)e->upto : r->size;
+}
+
+bool tx_done(const struct devmem_conn *c, const struct devmem_request *r)
+{
+	/* The kernel has all of it, and the record that tells of it. */
+	return r->seq < c->tx.emit_seq && r->moved == r->total &&
+	       c->control.out_head == c->control.out_tail;
 }
 
 static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
@@ -175,50 +182,72 @@ static int emit(struct devmem_conn *c)
 	return control_flush(c);
 }
 
-static int send_flow(struct devmem_conn *c, struct flow *f)
+/* The peer may have said why before it went. */
+static int send_failed(struct devmem_conn *c, int err)
 {
-	while (f->count) {
-		unsigned int runs = f->count < SEND_IOV ? f->count : SEND_IOV;
-		struct iovec iov[SEND_IOV];
-		struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
-		int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-		ssize_t n;
+	int rc = read_records(c);
 
-		for (unsigned int i = 0; i < runs; i++) {
-			const struct run *r =
-				&f->run[(f->first + i) % FLOW_RUNS];
+	return rc ?: conn_fail(c, -err, "sending payload: %s", strerror(err));
+}
 
-			iov[i].iov_base = r->req->addr + r->offset;
-			iov[i].iov_len = r->len;
-		}
-		if (runs < f->count)
-			flags |= MSG_MORE;
-		n = sendmsg(f->fd, &msg, flags);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return 0;
-		if (n < 0)
-			return conn_fail(c, -errno, "sending payload: %s",
-					 strerror(errno));
-		c->stats.bytes_host += (uint64_t)n;
-		flow_advance(f, (size_t)n);
+/* One call: what it leaves behind, the socket has no room for. */
+static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
+{
+	unsigned int runs = f->count < SEND_IOV ? f->count : SEND_IOV;
+	struct iovec iov[SEND_IOV];
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	ssize_t n;
+
+	for (unsigned int i = 0; i < runs; i++) {
+		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
+
+		iov[i].iov_base = r->req->addr + r->offset;
+		iov[i].iov_len = r->len;
 	}
+	if (runs < f->count)
+		flags |= MSG_MORE;
+	n = sendmsg(f->fd, &msg, flags);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n < 0)
+		return send_failed(c, errno);
+	*moved = true;
+	c->stats.bytes_host += (uint64_t)n;
+	flow_advance(f, (size_t)n);
 	return 0;
 }
 
+static int send_all(struct devmem_conn *c, bool *moved)
+{
+	int rc = emit(c);
+
+	for (unsigned int i = 0; !rc && i < c->flows; i++)
+		if (c->flow[i].count)
+			rc = send_flow(c, &c->flow[i], moved);
+	return rc;
+}
+
+/*
+ * Payload first: as long as flows take what was granted, control can wait, and
+ * the call to look there is saved.
+ */
 int tx_progress(struct devmem_conn *c)
 {
-	int rc = c->err ?: read_records(c);
+	bool moved = false;
+	int rc = c->err ?: send_all(c, &moved);
 
-	rc = rc ?: emit(c);
-	for (unsigned int i = 0; !rc && i < c->flows; i++)
-		rc = send_flow(c, &c->flow[i]);
+	if (!rc && !moved) {
+		rc = read_records(c);
+		rc = rc ?: send_all(c, &moved);
+	}
 	if (rc || !c->control.eof)
 		return rc;
 	/* Sent is sent; but what is not will never be taken. */
 	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
 		const struct devmem_request *r = &c->request[i];
 
-		if (r->state == REQUEST_ACTIVE && r->moved < r->total)
+		if (r->state == REQUEST_ACTIVE && !tx_done(c, r))
 			return conn_fail(c, -ECONNRESET, "the receiver %s",
 					 c->control.bye ?
 						 "closed the connection" :
