@@ -111,37 +111,85 @@ static int flow_spec(const struct eth_flow *flow, bool with_source,
 	return -EAFNOSUPPORT;
 }
 
-/* A place in the table that holds no rule, for drivers that want it named. */
-static int free_location(const char *ifname, uint32_t *location)
+/* All rules; *size is that of the table, 0 where the driver does not say. */
+static int all_rules(const char *ifname, struct ethtool_rxnfc **out,
+		     uint32_t *size)
 {
 	struct ethtool_rxnfc *all;
-	uint32_t rules, size;
 	int rc;
 
+	*out = NULL;
 	all = calloc(1, sizeof(*all) + RULES_MAX * sizeof(uint32_t));
 	if (!all)
 		return -ENOMEM;
 	all->cmd = ETHTOOL_GRXCLSRLALL;
 	all->rule_cnt = RULES_MAX;
 	rc = eth_ioctl(ifname, all);
-	if (rc)
-		goto out;
+	if (rc) {
+		free(all);
+		return rc;
+	}
+	if (all->rule_cnt > RULES_MAX)
+		all->rule_cnt = RULES_MAX;
+	*size = (uint32_t)all->data;
+	*out = all;
+	return 0;
+}
 
-	rules = all->rule_cnt < RULES_MAX ? all->rule_cnt : RULES_MAX;
-	size = all->data ? (uint32_t)all->data : RULES_MAX;
+int eth_rules_get(const char *ifname, uint32_t *location, size_t cap,
+		  size_t *count)
+{
+	struct ethtool_rxnfc *all;
+	uint32_t size;
+	int rc;
+
+	*count = 0;
+	rc = all_rules(ifname, &all, &size);
+	if (rc)
+		return rc;
+	if (all->rule_cnt > cap) {
+		rc = -ENOSPC;
+	} else {
+		*count = all->rule_cnt;
+		memcpy(location, all->rule_locs, *count * sizeof(*location));
+	}
+	free(all);
+	return rc;
+}
+
+int eth_rule_queue(const char *ifname, uint32_t location, uint64_t *queue)
+{
+	struct ethtool_rxnfc cmd = { .cmd = ETHTOOL_GRXCLSRULE };
+	int rc;
+
+	cmd.fs.location = location;
+	rc = eth_ioctl(ifname, &cmd);
+	*queue = cmd.fs.ring_cookie;
+	return rc;
+}
+
+/* A place in the table that holds no rule, for drivers that want it named. */
+static int free_location(const char *ifname, uint32_t *location)
+{
+	struct ethtool_rxnfc *all;
+	uint32_t size;
+	int rc;
+
+	rc = all_rules(ifname, &all, &size);
+	if (rc)
+		return rc;
 	rc = -ENOSPC;
 	/* From the end: what people add by hand starts at the front. */
-	for (uint32_t at = size; rc && at-- > 0;) {
+	for (uint32_t at = size ?: RULES_MAX; rc && at-- > 0;) {
 		bool taken = false;
 
-		for (uint32_t i = 0; i < rules && !taken; i++)
+		for (uint32_t i = 0; i < all->rule_cnt && !taken; i++)
 			taken = all->rule_locs[i] == at;
 		if (!taken) {
 			*location = at;
 			rc = 0;
 		}
 	}
-out:
 	free(all);
 	return rc;
 }

@@ -36,6 +36,14 @@ int eth_rule_insert(const char *ifname, const struct eth_flow *flow,
 int eth_rule_delete(const char *ifname, uint32_t location);
 
 /**
+ * eth_rules_get() - locations of all rules: @cap of room in, *count out. -ENOSPC
+ * if there are more. eth_rule_queue() - where a rule steers to.
+ */
+int eth_rules_get(const char *ifname, uint32_t *location, size_t cap,
+		  size_t *count);
+int eth_rule_queue(const char *ifname, uint32_t location, uint64_t *queue);
+
+/**
  * eth_indir_get() - read the RSS indirection table: @cap entries of room in,
  * *count entries out. -EOPNOTSUPP: the device has none.
  */

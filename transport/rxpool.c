@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ethioctl.h"
 #include "rxpool.h"
-#include "settings.h"
 #include "uapi.h"
 
 /* Queues of a NIC that we look at. */
@@ -65,10 +65,23 @@ static int read_queues(struct devnl_family *f, const char *ifname,
 	return 0;
 }
 
+/* Header split that is off, and rules that are off, can be turned on. */
+static bool can_be_set(const struct devmem_nic_info *nic)
+{
+	struct devnl_rings r = { .split = -1 };
+	struct devnl_family et;
+
+	if (!devnl_open(&et, "ethtool")) {
+		devnl_rings_get(&et, nic->ifindex, &r);
+		devnl_close(&et);
+	}
+	return r.split >= 0 && !eth_ntuple_probe(nic->name);
+}
+
 int rxpool_probe(const struct devmem_nic_info *nic,
 		 const struct devmem_options *o, struct why *w)
 {
-	struct nic_settings none = { 0 };
+	struct nic_settings look;
 	struct devnl_family f;
 	unsigned int count = 0;
 	bool *bound;
@@ -87,21 +100,10 @@ int rxpool_probe(const struct devmem_nic_info *nic,
 	if (rc)
 		return rc;
 	/* What can be set up is no obstacle, unless we are not to. */
-	if (!o->nic_manual) {
-		struct devnl_rings r = { .split = -1 };
-
-		rc = devnl_open(&f, "ethtool");
-		if (!rc) {
-			rc = devnl_rings_get(&f, nic->ifindex, &r);
-			devnl_close(&f);
-		}
-		if (rc || r.split < 0)
-			return settings_split_on(&none, nic->name,
-						 nic->ifindex, true, w);
-		return 0;
-	}
-	rc = settings_split_on(&none, nic->name, nic->ifindex, true, w);
-	return rc ?: settings_ntuple_on(&none, nic->name, true, w);
+	settings_begin(&look, nic->name, nic->ifindex, true, w);
+	rc = settings_split_on(&look, w);
+	rc = rc ?: settings_ntuple_on(&look, w);
+	return rc == -EOPNOTSUPP && !o->nic_manual && can_be_set(nic) ? 0 : rc;
 }
 
 /* The highest queues that are free, never the first; how many were found. */
@@ -158,8 +160,7 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 				 "first are bound by others", p->ifname);
 			break;
 		}
-		rc = settings_rss_avoid(&p->settings, p->ifname, p->queue,
-					p->queues, o->nic_manual, w);
+		rc = settings_rss_avoid(&p->settings, p->queue, p->queues, w);
 		if (rc)
 			break;
 		rc = devnl_bind_rx(&p->lease, p->ifindex, p->region.dmabuf_fd,
@@ -167,7 +168,7 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 		if (!rc)
 			break;
 		bind_failed(p, rc, w);
-		settings_rss_restore(&p->settings, p->ifname);
+		settings_rss_restore(&p->settings);
 		if (rc != -EEXIST && rc != -EBUSY)
 			break;
 	}
@@ -233,22 +234,20 @@ int rxpool_setup(const struct devmem_nic_info *nic,
 	rc = open_netdev(&p->lease, w);
 	if (rc)
 		goto err_free;
-	rc = settings_ntuple_on(&p->settings, p->ifname, o->nic_manual, w);
-	if (rc)
-		goto err_settings;
-	rc = settings_split_on(&p->settings, p->ifname, p->ifindex,
-			       o->nic_manual, w);
+	rc = settings_begin(&p->settings, p->ifname, p->ifindex, o->nic_manual,
+			    w);
+	rc = rc ?: settings_ntuple_on(&p->settings, w);
+	rc = rc ?: settings_split_on(&p->settings, w);
 	if (rc)
 		goto err_settings;
 	rc = region_alloc(&p->region, ops, o->pool_bytes, w);
 	if (rc)
 		goto err_settings;
 	rc = bind_queues(p, o, w);
+	rc = rc ?: init_credit(p, w);
 	if (rc)
 		goto err_region;
-	rc = init_credit(p, w);
-	if (rc)
-		goto err_region;
+	settings_commit(&p->settings);
 	*out = p;
 	return 0;
 
@@ -256,7 +255,7 @@ err_region:
 	region_free(&p->region);
 err_settings:
 	devnl_close(&p->lease);
-	settings_restore(&p->settings, p->ifname, p->ifindex);
+	settings_end(&p->settings);
 err_free:
 	free(p);
 	return rc;
@@ -268,7 +267,7 @@ void rxpool_teardown(struct rxpool *p)
 		return;
 	devnl_close(&p->lease);
 	region_free(&p->region);
-	settings_restore(&p->settings, p->ifname, p->ifindex);
+	settings_end(&p->settings);
 	rxpool_scratch_free(p);
 	pthread_mutex_destroy(&p->scratch_lock);
 	credit_destroy(&p->credit);

@@ -12,17 +12,7 @@
 #include "gather.h"
 #include "log.h"
 #include "region.h"
-
-/* What we changed of a NIC's settings, and how it was before. */
-struct nic_settings {
-	bool split_set, ntuple_set;
-	int split;		/* DEVMEM_SPLIT_* before */
-	int hds_thresh;		/* before; -1: the NIC has none */
-	struct indir_change {
-		uint32_t at, was, is;
-	} *indir;		/* entries taken off our queues */
-	size_t indir_count;
-};
+#include "settings.h"
 
 /*
  * What one call of recvmsg writes to. Calls come from as many threads as receive

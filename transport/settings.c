@@ -1,92 +1,267 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * settings.c - NIC settings that a pool needs: header split, flow steering, RSS
- * kept off the pool's queues. Whatever is changed is noted, so that it can be
- * undone; see settings.h.
+ * settings.c - header split, flow steering and RSS of a NIC; see settings.h.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ethioctl.h"
+#include "devnl.h"
 #include "settings.h"
 #include "uapi.h"
 
-static int set_failed(struct why *w, int err, const char *ifname,
+static int set_failed(struct nic_settings *s, struct why *w, int err,
 		      const char *what, const char *extack)
 {
 	if (err == -EPERM)
 		return why(w, err, "%s on %s: CAP_NET_ADMIN is needed; run "
 			   "with it, or set the NIC up beforehand and "
-			   "NCCL_DEVMEM_NIC_SETUP=manual", what, ifname);
-	return why(w, err, "%s on %s: %s%s%s", what, ifname, strerror(-err),
+			   "NCCL_DEVMEM_NIC_SETUP=manual", what, s->ifname);
+	return why(w, err, "%s on %s: %s%s%s", what, s->ifname, strerror(-err),
 		   *extack ? ": " : "", extack);
 }
 
-int settings_split_on(struct nic_settings *s, const char *ifname,
-		      unsigned int ifindex, bool manual, struct why *w)
+static int read_rings(const struct nic_settings *s, struct devnl_rings *r)
 {
 	struct devnl_family et;
-	struct devnl_rings r;
-	int rc;
+	int rc = devnl_open(&et, "ethtool");
 
-	rc = devnl_open(&et, "ethtool");
 	if (rc)
-		return why(w, rc, "the kernel has no ethtool netlink family: "
-			   "CONFIG_ETHTOOL_NETLINK is needed");
-	rc = devnl_rings_get(&et, ifindex, &r);
-	if (rc || r.split < 0) {
-		rc = why(w, rc ?: -EOPNOTSUPP, "%s has no header split "
-			 "(tcp-data-split): devmem needs a NIC and driver "
-			 "that have it", ifname);
-		goto out;
-	}
-	if (r.split == DEVMEM_SPLIT_ON && (!r.has_hds_thresh || !r.hds_thresh))
-		goto out;
-	if (manual) {
-		rc = why(w, -EOPNOTSUPP, "header split is off on %s and "
-			 "NCCL_DEVMEM_NIC_SETUP=manual; turn it on: ethtool -G "
-			 "%s tcp-data-split on%s", ifname, ifname,
-			 r.has_hds_thresh ? " hds-thresh 0" : "");
-		goto out;
-	}
-	rc = devnl_rings_set(&et, ifindex, DEVMEM_SPLIT_ON,
-			     r.has_hds_thresh ? 0 : -1);
-	if (rc) {
-		rc = set_failed(w, rc, ifname, "turning header split on",
-				et.extack);
-		goto out;
-	}
-	s->split_set = true;
-	s->split = r.split;
-	s->hds_thresh = r.has_hds_thresh ? (int)r.hds_thresh : -1;
-out:
+		return rc;
+	rc = devnl_rings_get(&et, s->ifindex, r);
 	devnl_close(&et);
 	return rc;
 }
 
-int settings_ntuple_on(struct nic_settings *s, const char *ifname, bool manual,
-		       struct why *w)
+static int write_split(const struct nic_settings *s, int split, int hds_thresh,
+		       char *extack, size_t n)
+{
+	struct devnl_family et;
+	int rc = devnl_open(&et, "ethtool");
+
+	*extack = '\0';
+	if (rc)
+		return rc;
+	rc = devnl_rings_set(&et, s->ifindex, split, hds_thresh);
+	snprintf(extack, n, "%s", et.extack);
+	devnl_close(&et);
+	return rc;
+}
+
+/* Does anybody have memory bound to a queue? If that cannot be told: yes. */
+static bool any_bound(const struct nic_settings *s)
+{
+	bool *bound = calloc(NICFILE_QUEUES, sizeof(*bound)), any = true;
+	struct devnl_family netdev;
+
+	if (bound && !devnl_open(&netdev, DEVMEM_NETDEV_FAMILY)) {
+		any = devnl_bound_queues(&netdev, s->ifindex, bound,
+					 NICFILE_QUEUES, NULL) != 0;
+		for (int i = 0; i < NICFILE_QUEUES; i++)
+			any |= bound[i];
+		devnl_close(&netdev);
+	}
+	free(bound);
+	return any;
+}
+
+static void snapshot(const struct nic_settings *s, struct nic_original *o)
+{
+	struct devnl_rings r;
+
+	memset(o, 0, sizeof(*o));
+	o->hds_thresh = -1;
+	if (!read_rings(s, &r) && r.split >= 0) {
+		o->split = r.split;
+		o->hds_thresh = r.has_hds_thresh ? (int)r.hds_thresh : -1;
+	}
+	eth_rules_get(s->ifname, o->rule, NICFILE_RULES, &o->rules);
+	eth_indir_get(s->ifname, o->indir, ETH_MAX_INDIR, &o->indir_count);
+}
+
+static bool rule_is_original(const struct nic_original *o, uint32_t rule)
+{
+	for (size_t i = 0; i < o->rules; i++)
+		if (o->rule[i] == rule)
+			return true;
+	return false;
+}
+
+static bool queue_was_ours(const struct nic_original *o, uint64_t queue)
+{
+	return queue < NICFILE_QUEUES && o->ours[queue];
+}
+
+/* Rules that came since and steer to queues of ours: their owners are gone. */
+static void delete_left_rules(const struct nic_settings *s,
+			      const struct nic_original *o)
+{
+	uint32_t *rule = calloc(NICFILE_RULES, sizeof(*rule));
+	size_t count = 0;
+
+	if (rule)
+		eth_rules_get(s->ifname, rule, NICFILE_RULES, &count);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t queue;
+
+		if (!rule_is_original(o, rule[i]) &&
+		    !eth_rule_queue(s->ifname, rule[i], &queue) &&
+		    queue_was_ours(o, queue))
+			eth_rule_delete(s->ifname, rule[i]);
+	}
+	free(rule);
+}
+
+static int restore_indir(const struct nic_settings *s,
+			 const struct nic_original *o)
+{
+	uint32_t *table = calloc(ETH_MAX_INDIR, sizeof(*table));
+	bool changed = false;
+	size_t count = 0;
+	int rc;
+
+	rc = table ? eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count) :
+		     -ENOMEM;
+	if (!rc && count != o->indir_count)
+		count = 0;	/* another layout: not ours to mend */
+	for (size_t i = 0; !rc && i < count; i++)
+		if (queue_was_ours(o, o->indir[i]) &&
+		    table[i] != o->indir[i]) {
+			table[i] = o->indir[i];
+			changed = true;
+		}
+	if (!rc && changed)
+		rc = eth_indir_set(s->ifname, table, count);
+	free(table);
+	return rc;
+}
+
+/* Nobody has a queue bound: put everything back. */
+static void restore(const struct nic_settings *s, const struct nic_original *o)
+{
+	char extack[160];
+	int rc;
+
+	delete_left_rules(s, o);
+	rc = restore_indir(s, o);
+	if (rc && rc != -ENODEV)
+		WARN("RSS of %s could not be restored: %s; to set the default: "
+		     "ethtool -X %s default", s->ifname, strerror(-rc),
+		     s->ifname);
+	if (o->ntuple_changed && eth_ntuple_set(s->ifname, false))
+		WARN("ntuple filters of %s could not be turned off again: "
+		     "ethtool -K %s ntuple off", s->ifname, s->ifname);
+	if (!o->split_changed)
+		return;
+	rc = write_split(s, o->split, o->hds_thresh, extack, sizeof(extack));
+	if (rc && rc != -ENODEV)
+		WARN("header split of %s could not be restored: %s%s%s; "
+		     "ethtool -G %s tcp-data-split %s", s->ifname,
+		     strerror(-rc), *extack ? ": " : "", extack, s->ifname,
+		     o->split == DEVMEM_SPLIT_OFF ? "off" : "auto");
+}
+
+static void record(const struct nic_settings *s)
+{
+	if (s->file.fd >= 0 && nicfile_write(&s->file, s->original))
+		WARN("%s cannot be written: if this process dies, the settings "
+		     "of %s stay changed", s->file.path, s->ifname);
+}
+
+int settings_begin(struct nic_settings *s, const char *ifname,
+		   unsigned int ifindex, bool manual, struct why *w)
+{
+	int rc;
+
+	memset(s, 0, sizeof(*s));
+	memcpy(s->ifname, ifname, sizeof(s->ifname) - 1);
+	s->ifindex = ifindex;
+	s->manual = manual;
+	s->file.fd = -1;
+	if (manual)
+		return 0;
+	s->original = calloc(1, sizeof(*s->original));
+	if (!s->original)
+		return why(w, -ENOMEM, "out of memory");
+	rc = nicfile_lock(&s->file, ifindex, true);
+	if (rc == -EBUSY)
+		return why(w, rc, "another process holds %s and does not let "
+			   "go: it is changing settings of %s, or is stopped",
+			   s->file.path, ifname);
+	if (rc) {
+		/* On our own: we restore what we find now. */
+		snapshot(s, s->original);
+		return 0;
+	}
+	rc = nicfile_read(&s->file, s->original);
+	if (rc == -EINVAL)
+		WARN("%s makes no sense and is not used", s->file.path);
+	if (!rc && !any_bound(s)) {
+		INFO("restoring settings of %s that a process left behind",
+		     ifname);
+		restore(s, s->original);
+		rc = -ENOENT;
+	}
+	if (rc) {
+		snapshot(s, s->original);
+		record(s);
+	}
+	return 0;
+}
+
+void settings_commit(struct nic_settings *s)
+{
+	nicfile_unlock(&s->file);
+}
+
+int settings_split_on(struct nic_settings *s, struct why *w)
+{
+	struct devnl_rings r;
+	char extack[160];
+	int rc = read_rings(s, &r);
+
+	if (rc == -ENOENT)
+		return why(w, rc, "the kernel has no ethtool netlink family: "
+			   "CONFIG_ETHTOOL_NETLINK is needed");
+	if (rc || r.split < 0)
+		return why(w, rc ?: -EOPNOTSUPP, "%s has no header split "
+			   "(tcp-data-split): devmem needs a NIC and a driver "
+			   "that have it", s->ifname);
+	if (r.split == DEVMEM_SPLIT_ON && (!r.has_hds_thresh || !r.hds_thresh))
+		return 0;
+	if (s->manual)
+		return why(w, -EOPNOTSUPP, "header split is off on %s and "
+			   "NCCL_DEVMEM_NIC_SETUP=manual; turn it on: ethtool "
+			   "-G %s tcp-data-split on%s", s->ifname, s->ifname,
+			   r.has_hds_thresh ? " hds-thresh 0" : "");
+	s->original->split_changed = true;
+	record(s);
+	rc = write_split(s, DEVMEM_SPLIT_ON, r.has_hds_thresh ? 0 : -1, extack,
+			 sizeof(extack));
+	return rc ? set_failed(s, w, rc, "turning header split on", extack) : 0;
+}
+
+int settings_ntuple_on(struct nic_settings *s, struct why *w)
 {
 	bool on;
 	int rc;
 
-	rc = eth_ntuple_probe(ifname);
+	rc = eth_ntuple_probe(s->ifname);
 	if (rc)
 		return why(w, rc, "%s cannot steer flows (ntuple rules): %s",
-			   ifname, strerror(-rc));
-	rc = eth_ntuple_get(ifname, &on);
+			   s->ifname, strerror(-rc));
+	rc = eth_ntuple_get(s->ifname, &on);
 	if (rc || on)
 		return 0;
-	if (manual)
+	if (s->manual)
 		return why(w, -EOPNOTSUPP, "ntuple filters are off on %s; turn "
-			   "them on: ethtool -K %s ntuple on", ifname, ifname);
-	rc = eth_ntuple_set(ifname, true);
-	if (rc)
-		return set_failed(w, rc, ifname, "turning ntuple filters on",
-				  "");
-	s->ntuple_set = true;
-	return 0;
+			   "them on: ethtool -K %s ntuple on", s->ifname,
+			   s->ifname);
+	s->original->ntuple_changed = true;
+	record(s);
+	rc = eth_ntuple_set(s->ifname, true);
+	return rc ? set_failed(s, w, rc, "turning ntuple filters on", "") : 0;
 }
 
 static bool listed(const unsigned int *queue, unsigned int queues, uint32_t q)
@@ -97,55 +272,73 @@ static bool listed(const unsigned int *queue, unsigned int queues, uint32_t q)
 	return false;
 }
 
-int settings_rss_avoid(struct nic_settings *s, const char *ifname,
-		       const unsigned int *queue, unsigned int queues,
-		       bool manual, struct why *w)
+/* Note in s->indir which entries are to change, and change them in @table. */
+static unsigned int plan_rss(struct nic_settings *s, uint32_t *table,
+			     size_t count, const unsigned int *queue,
+			     unsigned int queues)
 {
-	uint32_t *table, below;
-	size_t count = 0;
-	int rc;
+	unsigned int below = queue[0];
 
-	table = calloc(ETH_MAX_INDIR, sizeof(*table));
-	s->indir = calloc(ETH_MAX_INDIR, sizeof(*s->indir));
-	if (!table || !s->indir) {
-		rc = why(w, -ENOMEM, "out of memory");
-		goto out;
-	}
-	rc = eth_indir_get(ifname, table, ETH_MAX_INDIR, &count);
-	if (rc) {
-		rc = why(w, rc, "%s has no RSS indirection table (%s): other "
-			 "traffic cannot be kept off the pool's queues",
-			 ifname, strerror(-rc));
-		goto out;
-	}
-	/* Ours are the highest free ones: all below the lowest are others'. */
-	below = queue[0];
+	/* Ours are the highest free ones: what is below them is for others. */
 	for (unsigned int i = 1; i < queues; i++)
 		below = queue[i] < below ? queue[i] : below;
 	for (size_t i = 0; i < count; i++) {
+		uint32_t to = (uint32_t)(i % below);
+
 		if (!listed(queue, queues, table[i]))
 			continue;
 		s->indir[s->indir_count++] = (struct indir_change){
 			.at = (uint32_t)i,
 			.was = table[i],
-			.is = (uint32_t)i % below,
+			.is = to,
 		};
-		table[i] = (uint32_t)i % below;
+		table[i] = to;
 	}
-	if (!s->indir_count)
+	return below;
+}
+
+int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
+		       unsigned int queues, struct why *w)
+{
+	uint32_t *table = calloc(ETH_MAX_INDIR, sizeof(*table));
+	unsigned int below;
+	size_t count = 0;
+	int rc;
+
+	s->indir = calloc(ETH_MAX_INDIR, sizeof(*s->indir));
+	s->indir_count = 0;
+	if (!table || !s->indir) {
+		rc = why(w, -ENOMEM, "out of memory");
 		goto out;
-	if (manual) {
+	}
+	rc = eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count);
+	if (rc) {
+		rc = why(w, rc, "%s has no RSS indirection table (%s): other "
+			 "traffic cannot be kept off the pool's queues",
+			 s->ifname, strerror(-rc));
+		goto out;
+	}
+	below = plan_rss(s, table, count, queue, queues);
+	if (s->manual && s->indir_count) {
 		rc = why(w, -EOPNOTSUPP, "RSS of %s uses queue %u, which the "
 			 "pool is to have; keep it off: ethtool -X %s equal %u",
-			 ifname, s->indir[0].was, ifname, below);
+			 s->ifname, s->indir[0].was, s->ifname, below);
 		s->indir_count = 0;
 		goto out;
 	}
-	rc = eth_indir_set(ifname, table, count);
-	if (rc) {
-		rc = set_failed(w, rc, ifname, "keeping RSS off the pool's "
-				"queues", "");
-		s->indir_count = 0;
+	if (s->original) {
+		for (unsigned int i = 0; i < queues; i++)
+			if (queue[i] < NICFILE_QUEUES)
+				s->original->ours[queue[i]] = true;
+		record(s);
+	}
+	if (s->indir_count) {
+		rc = eth_indir_set(s->ifname, table, count);
+		if (rc) {
+			s->indir_count = 0;
+			rc = set_failed(s, w, rc, "keeping RSS off the pool's "
+					"queues", "");
+		}
 	}
 out:
 	free(table);
@@ -156,15 +349,17 @@ out:
 	return rc;
 }
 
-void settings_rss_restore(struct nic_settings *s, const char *ifname)
+void settings_rss_restore(struct nic_settings *s)
 {
-	uint32_t *table = calloc(ETH_MAX_INDIR, sizeof(*table));
+	uint32_t *table;
 	size_t count = 0;
-	int rc = table ? 0 : -ENOMEM;
+	int rc;
 
 	if (!s->indir_count)
-		goto out;
-	rc = rc ?: eth_indir_get(ifname, table, ETH_MAX_INDIR, &count);
+		return;
+	table = calloc(ETH_MAX_INDIR, sizeof(*table));
+	rc = table ? eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count) :
+		     -ENOMEM;
 	/* What somebody else has changed since is theirs. */
 	for (size_t i = 0; !rc && i < s->indir_count; i++) {
 		const struct indir_change *c = &s->indir[i];
@@ -172,41 +367,39 @@ void settings_rss_restore(struct nic_settings *s, const char *ifname)
 		if (c->at < count && table[c->at] == c->is)
 			table[c->at] = c->was;
 	}
-	rc = rc ?: eth_indir_set(ifname, table, count);
-	if (rc)
+	rc = rc ?: eth_indir_set(s->ifname, table, count);
+	if (rc && rc != -ENODEV)
 		WARN("RSS of %s could not be restored: %s; to set the default: "
-		     "ethtool -X %s default", ifname, strerror(-rc), ifname);
-out:
+		     "ethtool -X %s default", s->ifname, strerror(-rc),
+		     s->ifname);
 	free(table);
 	free(s->indir);
 	s->indir = NULL;
 	s->indir_count = 0;
 }
 
-void settings_restore(struct nic_settings *s, const char *ifname,
-		      unsigned int ifindex)
+void settings_end(struct nic_settings *s)
 {
-	struct devnl_family et;
-	int rc;
+	struct nic_original *latest;
 
-	settings_rss_restore(s, ifname);
-	if (s->ntuple_set && eth_ntuple_set(ifname, false))
-		WARN("ntuple filters of %s could not be turned off again",
-		     ifname);
-	s->ntuple_set = false;
-	if (!s->split_set)
+	settings_rss_restore(s);
+	if (!s->original)
 		return;
-	s->split_set = false;
-	rc = devnl_open(&et, "ethtool");
-	if (!rc) {
-		rc = devnl_rings_set(&et, ifindex, s->split, s->hds_thresh);
-		devnl_close(&et);
+	if (s->file.fd < 0)
+		nicfile_lock(&s->file, s->ifindex, false);
+	/* Others may have added to it since we read it. */
+	latest = calloc(1, sizeof(*latest));
+	if (latest && s->file.fd >= 0 && !nicfile_read(&s->file, latest)) {
+		free(s->original);
+		s->original = latest;
+		latest = NULL;
 	}
-	/* Another process's queues are still bound: it needs the setting. */
-	if (rc == -EBUSY || rc == -EINVAL)
-		INFO("header split of %s stays on: other queues are bound",
-		     ifname);
-	else if (rc && rc != -ENODEV)
-		WARN("header split of %s could not be restored: %s", ifname,
-		     strerror(-rc));
+	free(latest);
+	if (!any_bound(s)) {
+		restore(s, s->original);
+		nicfile_remove(&s->file);
+	}
+	nicfile_unlock(&s->file);
+	free(s->original);
+	s->original = NULL;
 }

@@ -1,28 +1,49 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * settings.h - changing a NIC's settings for a pool, and changing them back.
- * The settings_*_on/avoid functions either leave the NIC fit for the purpose and
- * note in @s what they changed, or change nothing and say in @w why; with
- * @manual they never change anything.
+ *
+ * Processes that share a NIC share its original settings in a file (nicfile.h):
+ * whoever unbinds the last queue restores them, and so does the next to come
+ * after a crash. Each takes only its own changes of RSS back when it leaves
+ * earlier.
+ *
+ *	settings_begin()	lock, note what is there
+ *	settings_*_on(), settings_rss_avoid()
+ *	settings_commit()	unlock; the pool is in use
+ *	settings_end()		after unbinding; also when something failed
+ *
+ * The functions that change something either leave the NIC fit for the purpose
+ * or say in @w why not; with @manual they never change anything.
  */
 #ifndef DEVMEM_SETTINGS_H
 #define DEVMEM_SETTINGS_H
 
 #include <stdbool.h>
 
-#include "rxpool.h"
+#include "log.h"
+#include "nicfile.h"
 
-int settings_split_on(struct nic_settings *s, const char *ifname,
-		      unsigned int ifindex, bool manual, struct why *w);
-int settings_ntuple_on(struct nic_settings *s, const char *ifname, bool manual,
-		       struct why *w);
-int settings_rss_avoid(struct nic_settings *s, const char *ifname,
-		       const unsigned int *queue, unsigned int queues,
-		       bool manual, struct why *w);
+struct nic_settings {
+	char ifname[16];
+	unsigned int ifindex;
+	bool manual;
+	struct nicfile file;
+	struct nic_original *original;	/* NULL: nothing is to be restored */
+	struct indir_change {
+		uint32_t at, was, is;
+	} *indir;			/* entries taken off our queues */
+	size_t indir_count;
+};
+
+int settings_begin(struct nic_settings *s, const char *ifname,
+		   unsigned int ifindex, bool manual, struct why *w);
+int settings_split_on(struct nic_settings *s, struct why *w);
+int settings_ntuple_on(struct nic_settings *s, struct why *w);
+int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
+		       unsigned int queues, struct why *w);
 /* Undo settings_rss_avoid() alone, to try other queues. */
-void settings_rss_restore(struct nic_settings *s, const char *ifname);
-/* Undo all that is noted. */
-void settings_restore(struct nic_settings *s, const char *ifname,
-		      unsigned int ifindex);
+void settings_rss_restore(struct nic_settings *s);
+void settings_commit(struct nic_settings *s);
+void settings_end(struct nic_settings *s);
 
 #endif /* DEVMEM_SETTINGS_H */

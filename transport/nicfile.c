@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * nicfile.c - see nicfile.h. The text: one line for a key, numbers behind it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "nicfile.h"
+
+#define RUN_DIR	  "/run/nccl-devmem"
+#define TEXT_MAX  (64u << 10)
+#define LOCK_MS	  2000
+#define LOCK_STEP 5
+
+/* Ours alone: what is in it ends up as settings of a NIC. */
+static int check_owner(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	return st.st_uid == geteuid() && !(st.st_mode & 022) ? 0 : -EPERM;
+}
+
+static int open_dir(bool create)
+{
+	int fd, rc;
+
+	if (create && mkdir(RUN_DIR, 0700) && errno != EEXIST)
+		return -errno;
+	fd = open(RUN_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = check_owner(fd);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+static int lock_file(int fd)
+{
+	const struct timespec step = { .tv_nsec = LOCK_STEP * 1000000 };
+
+	for (int ms = 0; flock(fd, LOCK_EX | LOCK_NB); ms += LOCK_STEP) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (ms >= LOCK_MS)
+			return -EBUSY;
+		nanosleep(&step, NULL);
+	}
+	return 0;
+}
+
+/* Was the file removed between open and lock? Then another has its name. */
+static bool still_there(int fd, int dir, const char *name)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !fstatat(dir, name, &b, AT_SYMLINK_NOFOLLOW) &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
+{
+	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0);
+	struct stat ns;
+	char name[64];
+	int dir, rc;
+
+	f->fd = -1;
+	if (stat("/proc/self/ns/net", &ns))
+		return -errno;
+	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u",
+		 (uint64_t)ns.st_ino, ifindex);
+	snprintf(f->path, sizeof(f->path), "%s/%s", RUN_DIR, name);
+	dir = open_dir(create);
+	if (dir < 0)
+		return dir;
+	for (int try = 0; try < 16; try++) {
+		f->fd = openat(dir, name, flags, 0600);
+		if (f->fd < 0) {
+			rc = -errno;
+			break;
+		}
+		rc = check_owner(f->fd) ?: lock_file(f->fd);
+		if (!rc && still_there(f->fd, dir, name))
+			break;
+		close(f->fd);
+		f->fd = -1;
+		if (rc)
+			break;
+		rc = -EBUSY;
+	}
+	close(dir);
+	return rc;
+}
+
+void nicfile_unlock(struct nicfile *f)
+{
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+void nicfile_remove(struct nicfile *f)
+{
+	if (f->fd >= 0)
+		unlink(f->path);
+}
+
+struct writer {
+	char *text;
+	size_t n, at;
+};
+
+__attribute__((format(printf, 2, 3)))
+static void put(struct writer *w, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(w->text + w->at, w->n - w->at, fmt, ap);
+	va_end(ap);
+	w->at += n > 0 && (size_t)n < w->n - w->at ? (size_t)n : 0;
+}
+
+size_t nicfile_format(const struct nic_original *o, char *text, size_t n)
+{
+	struct writer w = { .text = text, .n = n };
+
+	put(&w, "split %d %d %d\n", o->split_changed, o->split, o->hds_thresh);
+	put(&w, "ntuple %d\nqueues", o->ntuple_changed);
+	for (unsigned int i = 0; i < NICFILE_QUEUES; i++)
+		if (o->ours[i])
+			put(&w, " %u", i);
+	put(&w, "\nrules");
+	for (size_t i = 0; i < o->rules; i++)
+		put(&w, " %" PRIu32, o->rule[i]);
+	put(&w, "\nindir");
+	for (size_t i = 0; i < o->indir_count; i++)
+		put(&w, " %" PRIu32, o->indir[i]);
+	put(&w, "\nend\n");
+	return w.at;
+}
+
+/* The next number of the line, up to @max. false at the line's end. */
+static bool next_number(const char **at, long max, long *v, int *err)
+{
+	char *end;
+
+	while (**at == ' ')
+		++*at;
+	if (**at == '\n') {
+		++*at;
+		return false;
+	}
+	errno = 0;
+	*v = strtol(*at, &end, 10);
+	if (end == *at || errno || *v < -1 || *v > max) {
+		*err = -EINVAL;
+		return false;
+	}
+	*at = end;
+	return true;
+}
+
+/* A line "key n n n …" with at most @max numbers; returns how many. */
+static size_t numbers(const char **at, const char *key, long largest,
+		      long *value, size_t max, int *err)
+{
+	size_t n = 0, len = strlen(key);
+	long v;
+
+	if (*err || strncmp(*at, key, len)) {
+		*err = -EINVAL;
+		return 0;
+	}
+	*at += len;
+	while (next_number(at, largest, &v, err)) {
+		if (n == max) {
+			*err = -EINVAL;
+			return 0;
+		}
+		value[n++] = v;
+	}
+	return n;
+}
+
+int nicfile_parse(const char *text, struct nic_original *o)
+{
+	long *v = calloc(ETH_MAX_INDIR, sizeof(*v));
+	const char *at = text;
+	int err = 0;
+	size_t n;
+
+	memset(o, 0, sizeof(*o));
+	if (!v)
+		return -ENOMEM;
+	n = numbers(&at, "split", INT_MAX, v, 3, &err);
+	if (n != 3 || v[1] < 0 || v[1] > 2)
+		err = -EINVAL;
+	o->split_changed = v[0] == 1;
+	o->split = (int)v[1];
+	o->hds_thresh = (int)v[2];
+	if (numbers(&at, "ntuple", 1, v, 1, &err) != 1)
+		err = -EINVAL;
+	o->ntuple_changed = v[0] == 1;
+	n = numbers(&at, "queues", NICFILE_QUEUES - 1, v, NICFILE_QUEUES,
+		    &err);
+	for (size_t i = 0; i < n && !err; i++)
+		if (v[i] >= 0)
+			o->ours[v[i]] = true;
+	o->rules = numbers(&at, "rules", UINT32_MAX, v, NICFILE_RULES, &err);
+	for (size_t i = 0; i < o->rules; i++)
+		o->rule[i] = (uint32_t)v[i];
+	o->indir_count = numbers(&at, "indir", NICFILE_QUEUES, v,
+				 ETH_MAX_INDIR, &err);
+	for (size_t i = 0; i < o->indir_count; i++)
+		o->indir[i] = (uint32_t)v[i];
+	free(v);
+	/* Without its end the file was not written to its end. */
+	return err ?: strcmp(at, "end\n") ? -EINVAL : 0;
+}
+
+int nicfile_read(const struct nicfile *f, struct nic_original *o)
+{
+	char *text = malloc(TEXT_MAX);
+	ssize_t n;
+	int rc;
+
+	if (!text)
+		return -ENOMEM;
+	n = pread(f->fd, text, TEXT_MAX - 1, 0);
+	if (n <= 0) {
+		rc = n ? -errno : -ENOENT;
+	} else {
+		text[n] = '\0';
+		rc = nicfile_parse(text, o);
+	}
+	free(text);
+	return rc;
+}
+
+int nicfile_write(const struct nicfile *f, const struct nic_original *o)
+{
+	char *text = malloc(TEXT_MAX);
+	size_t n;
+	int rc = 0;
+
+	if (!text)
+		return -ENOMEM;
+	n = nicfile_format(o, text, TEXT_MAX);
+	if (ftruncate(f->fd, 0) ||
+	    pwrite(f->fd, text, n, 0) != (ssize_t)n)
+		rc = -EIO;
+	free(text);
+	return rc;
+}
