@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* fixture.cc - see fixture.h. */
+#include "fixture.h"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+
+namespace {
+
+/* Ends the program when a call into the plugin blocks: nothing else can. */
+unsigned test_limit_s()
+{
+	return 60 + 6 * static_cast<unsigned>(patience().count() / 1000);
+}
+
+void call_blocked(int)
+{
+	static const char text[] = "conformance: a call into the plugin "
+		"blocked, or a test never ended\n";
+
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+} // namespace
+
+std::map<int, std::string> open_fds()
+{
+	std::map<int, std::string> result;
+	DIR *dir = opendir("/proc/self/fd");
+	char link[256];
+
+	if (!dir)
+		return result;
+	while (struct dirent *entry = readdir(dir)) {
+		int fd = atoi(entry->d_name);
+		ssize_t size = readlinkat(dirfd(dir), entry->d_name, link,
+					  sizeof(link) - 1);
+		if (entry->d_name[0] == '.' || size < 0 || fd == dirfd(dir))
+			continue;
+		result[fd] = std::string(link, size);
+	}
+	closedir(dir);
+	return result;
+}
+
+std::string plugin_name()
+{
+	LocalSide side(plugin_path);
+
+	return side.open().empty() ? side.table()->name : "";
+}
+
+void Conformance::SetUp()
+{
+	signal(SIGALRM, call_blocked);
+	alarm(test_limit_s());
+	memory::reset();
+	plugin_log::reset();
+	fds_before_ = open_fds();
+
+	local_ = std::make_unique<LocalSide>(plugin_path);
+	threads_before_ = local_->threads();
+	ASSERT_EQ(local_->open(), "") << "dlopen of " << plugin_path;
+	Got got = local_->init();
+	ASSERT_EQ(got.result, ncclSuccess)
+		<< "init\n" << plugin_log::all();
+	ctx_ = got.pointer;
+	int count = 0;
+	ASSERT_EQ(local_->devices(&count), ncclSuccess);
+	ASSERT_GT(count, test_device())
+		<< "the plugin offers " << count << " devices; set "
+		   "NCCL_DEVMEM_IFNAME or NCCL_SOCKET_IFNAME\n"
+		<< plugin_log::all();
+}
+
+void Conformance::start_remote()
+{
+	int count = 0;
+
+	remote_ = std::make_unique<RemoteSide>();
+	ASSERT_TRUE(remote_->started()) << "the peer process did not start";
+	remote_fds_before_ = remote_->fds();
+	remote_threads_before_ = remote_->threads();
+	ASSERT_EQ(remote_->open(), "") << "dlopen in the peer process";
+	Got got = remote_->init();
+	ASSERT_EQ(got.result, ncclSuccess) << "init in the peer process";
+	remote_ctx_ = got.pointer;
+	ASSERT_EQ(remote_->devices(&count), ncclSuccess);
+	ASSERT_GT(count, test_device()) << "devices in the peer process";
+}
+
+Pair::End Conformance::elsewhere()
+{
+	if (!remote_)
+		start_remote();
+	return {remote_.get(), remote_ctx_};
+}
+
+Pair::End Conformance::there()
+{
+	return getenv("CONFORMANCE_PEER_NETNS") ? elsewhere() : here();
+}
+
+ncclNetProperties_v11_t Conformance::properties()
+{
+	ncclNetProperties_v11_t props = {};
+
+	EXPECT_EQ(local_->properties(test_device(), &props), ncclSuccess);
+	return props;
+}
+
+void Conformance::stop_remote()
+{
+	if (!remote_ || remote_dead_)
+		return;
+	if (remote_ctx_) {
+		EXPECT_EQ(remote_->finalize(remote_ctx_), ncclSuccess);
+	}
+	remote_->close();
+	EXPECT_EQ(remote_->fds(), remote_fds_before_)
+		<< "descriptors of the peer process after finalize";
+	EXPECT_EQ(remote_->threads(), remote_threads_before_)
+		<< "threads of the peer process after finalize";
+}
+
+void Conformance::TearDown()
+{
+	stop_remote();
+	remote_.reset();
+	if (ctx_) {
+		EXPECT_EQ(local_->finalize(ctx_), ncclSuccess);
+	}
+	local_->close();
+	for (const auto &[fd, link] : open_fds())
+		EXPECT_TRUE(fds_before_.count(fd))
+			<< "descriptor " << fd << " (" << link
+			<< ") was left open";
+	EXPECT_EQ(local_->threads(), threads_before_)
+		<< "threads left after finalize";
+	if (HasFailure())
+		printf("--- what the plugin logged ---\n%s",
+		       plugin_log::all().c_str());
+	alarm(0);
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * fixture.h - a loaded plugin around each test, and the count of what it left
+ * behind: file descriptors and threads after finalize and dlclose must be
+ * those from before dlopen, in every process that took part.
+ */
+#ifndef CONFORMANCE_FIXTURE_H
+#define CONFORMANCE_FIXTURE_H
+
+#include <map>
+
+#include "pair.h"
+
+/* Of main: path of the plugin under test. */
+extern std::string plugin_path;
+
+std::string plugin_name();
+
+class Conformance : public testing::Test {
+protected:
+	void SetUp() override;
+	void TearDown() override;
+
+	/* The plugin in this process, opened and initialised. */
+	Pair::End here() const { return {local_.get(), ctx_}; }
+	/*
+	 * The sender of a pair: in this process too, unless the environment
+	 * says that peers live in another network namespace.
+	 */
+	Pair::End there();
+	/* A process of its own, in any case. */
+	Pair::End elsewhere();
+	RemoteSide *remote() const { return remote_.get(); }
+
+	LocalSide &local() const { return *local_; }
+	void *ctx() const { return ctx_; }
+	ncclNetProperties_v11_t properties();
+	bool has_memory(size_t size) const
+	{
+		return memory::available() > size;
+	}
+	/* The remote process was killed on purpose. */
+	void expect_dead() { remote_dead_ = true; }
+
+private:
+	void start_remote();
+	void stop_remote();
+
+	std::unique_ptr<LocalSide> local_;
+	std::unique_ptr<RemoteSide> remote_;
+	void *ctx_ = nullptr;
+	void *remote_ctx_ = nullptr;
+	std::map<int, std::string> fds_before_;
+	int remote_fds_before_ = 0;
+	int threads_before_ = 1, remote_threads_before_ = 1;
+	bool remote_dead_ = false;
+};
+
+/* What each descriptor of this process is, e.g. {5, "socket:[123]"}. */
+std::map<int, std::string> open_fds();
+
+#endif

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* test_failure.cc - T22, T23: peers that die, comms that close too early. */
+#include "fixture.h"
+
+namespace {
+
+using Failure = Conformance;
+
+constexpr size_t large = 32 << 20;
+constexpr auto close_limit = std::chrono::seconds(1);
+
+/* Until a part of the transfer is through: its first page has changed. */
+bool in_the_middle(Pair &pair, const Buffer &to)
+{
+	return poll_until([&] {
+		pair.progress();
+		return !to.untouched_from(0) || pair.idle();
+	}) && !pair.idle();
+}
+
+TEST_F(Failure, T22_AKilledSenderIsTheReceiversError)
+{
+	Buffer from(large), to(large);
+	Pair pair(elsewhere(), here());
+
+	ASSERT_TRUE(pair.connect());
+	Transfer *in = pair.recv(to, large);
+	pair.send(from, large);
+	from.fill(22);
+	ASSERT_TRUE(in_the_middle(pair, to));
+	remote()->kill();
+	expect_dead();
+	pair.forget(pair.tx);
+	pair.tx.comm = nullptr;
+	ASSERT_TRUE(pair.wait_for([&] { return in->over(); }));
+	EXPECT_EQ(in->result, ncclRemoteError) << result_name(in->result);
+}
+
+TEST_F(Failure, T22_AKilledReceiverIsTheSendersError)
+{
+	Buffer from(large), to(large);
+	Pair pair(here(), elsewhere());
+
+	ASSERT_TRUE(pair.connect());
+	pair.recv(to, large);
+	Transfer *out = pair.send(from, large);
+	from.fill(23);
+	ASSERT_TRUE(in_the_middle(pair, to));
+	remote()->kill();
+	expect_dead();
+	pair.forget(pair.rx);
+	pair.rx.comm = nullptr;
+	ASSERT_TRUE(pair.wait_for([&] { return out->over(); }));
+	EXPECT_EQ(out->result, ncclRemoteError) << result_name(out->result);
+}
+
+TEST_F(Failure, T22_APeerKilledWhileIdleIsAnErrorOfTheNextRequest)
+{
+	Buffer to(1000);
+	Pair pair(elsewhere(), here());
+
+	ASSERT_TRUE(pair.connect());
+	ASSERT_TRUE(pair.exchange(100, 1));
+	remote()->kill();
+	expect_dead();
+	pair.forget(pair.tx);
+	pair.tx.comm = nullptr;
+	Transfer *in = pair.recv(to, to.size());
+	ASSERT_TRUE(pair.wait_for([&] { return in->over(); }));
+	EXPECT_EQ(in->result, ncclRemoteError) << result_name(in->result);
+}
+
+TEST_F(Failure, T22_APeerKilledWhileConnecting)
+{
+	Pair pair(elsewhere(), here());
+
+	ASSERT_TRUE(pair.listen());
+	ASSERT_TRUE(pair.connect_step());
+	ASSERT_TRUE(pair.accept_step());
+	remote()->kill();
+	expect_dead();
+	pair.forget(pair.tx);
+	pair.tx.comm = nullptr;
+	/* accept may go on waiting, or fail; it must not hang or crash. */
+	for (int i = 0; i < 200; i++)
+		if (!pair.accept_step())
+			break;
+}
+
+/* Frozen is not dead: nothing may fail, and all goes on after the thaw. */
+TEST_F(Failure, T22_AFrozenSenderIsWaitedFor)
+{
+	Buffer from(large), to(large);
+	Pair pair(elsewhere(), here());
+
+	ASSERT_TRUE(pair.connect());
+	from.fill(24);
+	Transfer *in = pair.recv(to, large);
+	pair.send(from, large);
+	ASSERT_TRUE(in_the_middle(pair, to));
+	remote()->freeze();
+	auto until = Clock::now() + std::chrono::seconds(1);
+	while (Clock::now() < until && in->posted()) {
+		Tested tested = here().side->test(in->request);
+		ASSERT_EQ(tested.result, ncclSuccess);
+		ASSERT_FALSE(tested.done);
+	}
+	remote()->thaw();
+	ASSERT_TRUE(pair.wait());
+	EXPECT_TRUE(to.holds(24, large));
+}
+
+TEST_F(Failure, T22_AClosedSenderIsTheReceiversError)
+{
+	Buffer to(1000);
+	Pair pair(there(), here());
+
+	ASSERT_TRUE(pair.connect());
+	ASSERT_TRUE(pair.exchange(100, 1));
+	pair.close_sender();
+	Transfer *in = pair.recv(to, to.size());
+	ASSERT_TRUE(pair.wait_for([&] { return in->over(); }));
+	EXPECT_EQ(in->result, ncclRemoteError) << result_name(in->result);
+}
+
+/* What was sent before the close still arrives. */
+TEST_F(Failure, T22_MessagesSentBeforeACloseArrive)
+{
+	for (size_t size : {0, 100, 3000}) {
+		Buffer from(size), to(size);
+		Pair pair(there(), here());
+
+		ASSERT_TRUE(pair.connect());
+		from.fill(size);
+		Transfer *out = pair.send(from, size);
+		ASSERT_TRUE(pair.wait_for([&] {
+			return out->over() || (size && !pair.idle());
+		}));
+		Transfer *in = pair.recv(to, size);
+		ASSERT_TRUE(pair.wait_for([&] { return out->over(); }));
+		ASSERT_FALSE(out->failed());
+		pair.close_sender();
+		ASSERT_TRUE(pair.wait_for([&] { return in->over(); }));
+		EXPECT_FALSE(in->failed()) << size;
+		EXPECT_TRUE(to.holds(size, size)) << size;
+	}
+}
+
+TEST_F(Failure, T23_CloseWithPendingRequestsReturnsSoon)
+{
+	for (bool sender_first : {true, false}) {
+		Buffer from(large), to(large);
+		Pair pair(there(), here());
+
+		ASSERT_TRUE(pair.connect());
+		for (int i = 0; i < 8; i++) {
+			pair.recv(to, large);
+			pair.send(from, large);
+		}
+		from.fill(25);
+		ASSERT_TRUE(in_the_middle(pair, to));
+		auto start = Clock::now();
+		if (sender_first)
+			pair.close_sender();
+		else
+			pair.close_receiver();
+		EXPECT_LT(Clock::now() - start, close_limit);
+		start = Clock::now();
+		pair.close();
+		EXPECT_LT(Clock::now() - start, close_limit);
+	}
+}
+
+TEST_F(Failure, T23_CloseWithReceivesThatNothingAnswers)
+{
+	Buffer to(large);
+	Pair pair(there(), here());
+
+	ASSERT_TRUE(pair.connect());
+	for (int i = 0; i < NCCL_NET_MAX_REQUESTS; i++)
+		pair.recv(to, large);
+	pair.progress();
+	auto start = Clock::now();
+	pair.close();
+	EXPECT_LT(Clock::now() - start, close_limit);
+}
+
+TEST_F(Failure, T23_CloseWhileThePeerIsFrozen)
+{
+	Buffer from(large), to(large);
+	Pair pair(here(), elsewhere());
+
+	ASSERT_TRUE(pair.connect());
+	pair.recv(to, large);
+	pair.send(from, large);
+	from.fill(26);
+	ASSERT_TRUE(in_the_middle(pair, to));
+	remote()->freeze();
+	auto start = Clock::now();
+	pair.close_sender();
+	EXPECT_LT(Clock::now() - start, close_limit);
+	remote()->thaw();
+}
+
+} // namespace

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * fuzz_wire.c - any bytes through the reader and the decoders of the control
+ * protocol. A libFuzzer target (-DDEVMEM_FUZZ=ON, clang); test_wire.cc runs the
+ * same function over mutated records. It traps where a rule is broken.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire.h"
+
+#define RULE(cond) do { if (!(cond)) __builtin_trap(); } while (0)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void decode(const struct wire_hdr *hdr, const uint8_t *payload)
+{
+	/* A copy of exactly that size, for the sanitizer to guard. */
+	uint8_t *p = malloc(hdr->len ? hdr->len : 1);
+	struct wire_hello hello;
+	struct wire_flows flows;
+	struct wire_ready ready;
+	struct wire_error error;
+	struct wire_data data;
+	uint64_t upto;
+
+	RULE(p);
+	memcpy(p, payload, hdr->len);
+	/* Whatever the header says: each decoder must stand any payload. */
+	wire_get_hello(p, hdr->len, &hello);
+	wire_get_grant(p, hdr->len, &upto);
+	if (!wire_get_flows(p, hdr->len, &flows))
+		RULE(flows.count >= 1 && flows.count <= WIRE_MAX_FLOWS);
+	if (!wire_get_ready(p, hdr->len, &ready))
+		RULE(ready.port);
+	if (!wire_get_data(p, hdr->len, &data)) {
+		RULE(data.count <= WIRE_MAX_CHUNKS);
+		for (uint32_t i = 0; i < data.count; i++)
+			RULE(data.chunk[i].len &&
+			     data.chunk[i].flow < WIRE_MAX_FLOWS);
+	}
+	if (!wire_get_error(p, hdr->len, &error)) {
+		RULE(error.code > 0);
+		RULE(memchr(error.text, 0, sizeof(error.text)));
+	}
+	RULE(wire_type_name(hdr->type));
+	free(p);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct wire_reader r;
+	struct wire_hdr hdr;
+	const uint8_t *payload;
+	/* The first byte chooses sizes, so that boundaries move about. */
+	size_t max_payload = size ? (size_t)data[0] * 4 : 64;
+	size_t bite = size ? data[0] % 37 + 1 : 1;
+	size_t at = 1;
+
+	RULE(!wire_reader_init(&r, WIRE_HEADER_BYTES + max_payload + bite,
+			       (uint32_t)max_payload));
+	while (at < size) {
+		size_t room, n = size - at < bite ? size - at : bite;
+		uint8_t *p = wire_reader_space(&r, &room);
+		int rc;
+
+		/* All whole records were taken: there must be room to go on. */
+		RULE(room > 0 && p >= r.buf && p + room <= r.buf + r.cap);
+		n = n < room ? n : room;
+		memcpy(p, data + at, n);
+		wire_reader_filled(&r, n);
+		at += n;
+		while ((rc = wire_reader_peek(&r, &hdr, &payload)) > 0) {
+			RULE(hdr.len <= max_payload);
+			RULE(payload >= r.buf &&
+			     payload + hdr.len <= r.buf + r.tail);
+			decode(&hdr, payload);
+			wire_reader_consume(&r);
+		}
+		RULE(rc == 0 || rc == -EPROTO);
+		if (rc)
+			break;
+	}
+	wire_reader_free(&r);
+	return 0;
+}
