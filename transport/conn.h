@@ -84,6 +84,8 @@ struct receiver {
 	size_t niov_bytes;	/* payload of one niov in the worst packing */
 	size_t unreceived;	/* bytes granted and not here yet */
 	uint64_t grant_seq;	/* oldest message that wants more grant */
+	uint64_t grants_sent;	/* grants of messages before this are sent */
+	bool grants_urgent;	/* some message is granted in part only */
 	uint64_t data_seq;	/* message that the next DATA is about */
 	bool stalled;		/* a DATA record waits for a request, or room */
 	struct gather_engine gather;

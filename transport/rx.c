@@ -15,6 +15,8 @@
 /* A connection's own part of the pool, and the least worth granting. */
 #define FLOOR_BYTES (64u << 10)
 #define GRANT_BYTES (32u << 10)
+/* Messages whose grants are sent together. */
+#define GRANTS_AT_ONCE 4
 
 int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	    enum devmem_gather_kind gather, struct why *w)
@@ -245,6 +247,25 @@ static size_t grantable(struct devmem_conn *c, size_t want)
 	return got < want ? got : want;
 }
 
+/*
+ * While the peer has leave for messages that it has not announced yet, more can
+ * wait until a few go in one call.
+ */
+static int flush_grants(struct devmem_conn *c)
+{
+	struct receiver *rx = &c->rx;
+	int rc;
+
+	if (!rx->grants_urgent && rx->grants_sent > rx->data_seq + 2 &&
+	    rx->grant_seq < rx->grants_sent + GRANTS_AT_ONCE)
+		return 0;
+	rx->grants_sent = rx->grant_seq;
+	rc = control_flush(c);
+	/* What the socket did not take is to be tried again. */
+	rx->grants_urgent = c->control.out_head < c->control.out_tail;
+	return rc;
+}
+
 int rx_send_grants(struct devmem_conn *c)
 {
 	struct receiver *rx = &c->rx;
@@ -264,6 +285,8 @@ int rx_send_grants(struct devmem_conn *c)
 		if (!control_has_room(k, WIRE_MAX_RECORD))
 			break;
 		n = grantable(c, to - r->granted);
+		/* Whoever has to make do with less is waiting already. */
+		rx->grants_urgent |= n < to - r->granted;
 		if (!n && !tried && rx->pool) {
 			/* The pool is short: part with what is gathered. */
 			int rc = rx_return_gathered(c);
@@ -282,7 +305,7 @@ int rx_send_grants(struct devmem_conn *c)
 		control_put_done(k, wire_put_grant(control_put(k), r->seq,
 						   r->granted));
 	}
-	return control_flush(c);
+	return flush_grants(c);
 }
 
 static bool runs_left(const struct devmem_conn *c)
