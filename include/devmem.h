@@ -98,7 +98,7 @@ struct devmem_options {
 };
 
 /* A network interface as a device. */
-struct devmem_nic_info {
+struct devmem_nic_props {
 	char name[16];
 	unsigned int ifindex;
 	char pci_path[128];	/* realpath under /sys, "" if not PCI */
@@ -150,7 +150,7 @@ DEVMEM_API int devmem_nic_count(struct devmem *d);
 
 /** Properties of interface @nic; -EINVAL if there is none. */
 DEVMEM_API int devmem_nic_info(struct devmem *d, int nic,
-			       struct devmem_nic_info *info);
+			       struct devmem_nic_props *info);
 
 /**
  * devmem_listen() - wait for a peer on an interface.

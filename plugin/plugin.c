@@ -22,7 +22,7 @@
 static _Atomic(ncclDebugLogger_t) logger;
 
 /* Names and paths that getProperties hands out; NCCL keeps the pointers. */
-static struct devmem_nic_info devices[MAX_DEVICES];
+static struct devmem_nic_props devices[MAX_DEVICES];
 static int device_count;
 static unsigned int contexts;	/* the list stays while there is one */
 static bool can_import;	/* dma-bufs that the CPU can map */
@@ -109,7 +109,7 @@ static ncclResult_t net_devices(int *ndev)
 
 static ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 {
-	struct devmem_nic_info *d;
+	struct devmem_nic_props *d;
 
 	if (dev < 0 || dev >= device_count) {
 		PLUGIN_WARN("there is no device %d: there are %d", dev,

@@ -110,7 +110,7 @@ DEVMEM_API int devmem_nic_count(struct devmem *d)
 }
 
 DEVMEM_API int devmem_nic_info(struct devmem *d, int nic,
-			       struct devmem_nic_info *info)
+			       struct devmem_nic_props *info)
 {
 	struct nic *n = nic_at(nic);
 

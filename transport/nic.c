@@ -43,7 +43,7 @@ static void read_sysfs(const char *name, const char *file, char *text,
 	text[strcspn(text, "\n")] = '\0';
 }
 
-static void read_pci_path(struct devmem_nic_info *info)
+static void read_pci_path(struct devmem_nic_props *info)
 {
 	char path[64], real[PATH_MAX];
 
@@ -53,7 +53,7 @@ static void read_pci_path(struct devmem_nic_info *info)
 		strcpy(info->pci_path, real);
 }
 
-static uint64_t read_guid(const struct devmem_nic_info *info)
+static uint64_t read_guid(const struct devmem_nic_props *info)
 {
 	unsigned int b[6];
 	uint64_t guid = 0;

@@ -15,7 +15,7 @@
 struct rxpool;
 
 struct nic {
-	struct devmem_nic_info info;
+	struct devmem_nic_props info;
 	struct sockaddr_storage addr;	/* its first address, port 0 */
 	pthread_mutex_t lock;		/* for what follows */
 	bool tried;			/* to set up a pool */

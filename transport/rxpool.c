@@ -66,7 +66,7 @@ static int read_queues(struct devnl_family *f, const char *ifname,
 }
 
 /* Header split that is off, and rules that are off, can be turned on. */
-static bool can_be_set(const struct devmem_nic_info *nic)
+static bool can_be_set(const struct devmem_nic_props *nic)
 {
 	struct devnl_rings r = { .split = -1 };
 	struct devnl_family et;
@@ -78,7 +78,7 @@ static bool can_be_set(const struct devmem_nic_info *nic)
 	return r.split >= 0 && !eth_ntuple_probe(nic->name);
 }
 
-int rxpool_probe(const struct devmem_nic_info *nic,
+int rxpool_probe(const struct devmem_nic_props *nic,
 		 const struct devmem_options *o, struct why *w)
 {
 	struct nic_settings look;
@@ -214,7 +214,7 @@ static int init_credit(struct rxpool *p, struct why *w)
 	return 0;
 }
 
-int rxpool_setup(const struct devmem_nic_info *nic,
+int rxpool_setup(const struct devmem_nic_props *nic,
 		 const struct devmem_options *o, struct rxpool **out,
 		 struct why *w)
 {

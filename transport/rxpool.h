@@ -50,14 +50,14 @@ struct rxpool {
 };
 
 /** rxpool_probe() - look for an obstacle without changing anything. */
-int rxpool_probe(const struct devmem_nic_info *nic,
+int rxpool_probe(const struct devmem_nic_props *nic,
 		 const struct devmem_options *o, struct why *w);
 
 /**
  * rxpool_setup() - header split on, RSS off the queues, region allocated and
  * bound. On failure everything is as before and @w says why.
  */
-int rxpool_setup(const struct devmem_nic_info *nic,
+int rxpool_setup(const struct devmem_nic_props *nic,
 		 const struct devmem_options *o, struct rxpool **out,
 		 struct why *w);
 

@@ -15,6 +15,7 @@ extern "C" {
 #include "credit.h"
 #include "gather.h"
 #include "ifname.h"
+#include "nicfile.h"
 #include "sock.h"
 #include "tokens.h"
 #include "uapi.h"
