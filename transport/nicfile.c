@@ -141,6 +141,7 @@ size_t nicfile_format(const struct nic_original *o, char *text, size_t n)
 {
 	struct writer w = { .text = text, .n = n };
 
+	put(&w, "nic %" PRIu64 "\n", o->nic);
 	put(&w, "split %d %d %d\n", o->split_changed, o->split, o->hds_thresh);
 	put(&w, "ntuple %d\nqueues", o->ntuple_changed);
 	for (unsigned int i = 0; i < NICFILE_QUEUES; i++)
@@ -209,6 +210,9 @@ int nicfile_parse(const char *text, struct nic_original *o)
 	memset(o, 0, sizeof(*o));
 	if (!v)
 		return -ENOMEM;
+	if (numbers(&at, "nic", LONG_MAX, v, 1, &err) != 1)
+		err = -EINVAL;
+	o->nic = (uint64_t)v[0];
 	n = numbers(&at, "split", INT_MAX, v, 3, &err);
 	if (n != 3 || v[1] < 0 || v[1] > 2)
 		err = -EINVAL;

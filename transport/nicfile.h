@@ -18,6 +18,7 @@
 #define NICFILE_RULES  1024
 
 struct nic_original {
+	uint64_t nic;		/* its MAC: names and numbers are used again */
 	bool split_changed;	/* by us, since */
 	int split;		/* DEVMEM_SPLIT_* */
 	int hds_thresh;		/* -1: the NIC has none */

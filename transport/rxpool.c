@@ -100,7 +100,7 @@ int rxpool_probe(const struct devmem_nic_props *nic,
 	if (rc)
 		return rc;
 	/* What can be set up is no obstacle, unless we are not to. */
-	settings_begin(&look, nic->name, nic->ifindex, true, w);
+	settings_begin(&look, nic, true, w);
 	rc = settings_split_on(&look, w);
 	rc = rc ?: settings_ntuple_on(&look, w);
 	return rc == -EOPNOTSUPP && !o->nic_manual && can_be_set(nic) ? 0 : rc;
@@ -234,8 +234,7 @@ int rxpool_setup(const struct devmem_nic_props *nic,
 	rc = open_netdev(&p->lease, w);
 	if (rc)
 		goto err_free;
-	rc = settings_begin(&p->settings, p->ifname, p->ifindex, o->nic_manual,
-			    w);
+	rc = settings_begin(&p->settings, nic, o->nic_manual, w);
 	rc = rc ?: settings_ntuple_on(&p->settings, w);
 	rc = rc ?: settings_split_on(&p->settings, w);
 	if (rc)

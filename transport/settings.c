@@ -15,9 +15,8 @@ static int set_failed(struct nic_settings *s, struct why *w, int err,
 		      const char *what, const char *extack)
 {
 	if (err == -EPERM)
-		return why(w, err, "%s on %s: CAP_NET_ADMIN is needed; run "
-			   "with it, or set the NIC up beforehand and "
-			   "NCCL_DEVMEM_NIC_SETUP=manual", what, s->ifname);
+		return why(w, err, "%s on %s needs CAP_NET_ADMIN; run as root "
+			   "or with that capability", what, s->ifname);
 	return why(w, err, "%s on %s: %s%s%s", what, s->ifname, strerror(-err),
 		   *extack ? ": " : "", extack);
 }
@@ -71,6 +70,7 @@ static void snapshot(const struct nic_settings *s, struct nic_original *o)
 	struct devnl_rings r;
 
 	memset(o, 0, sizeof(*o));
+	o->nic = s->nic;
 	o->hds_thresh = -1;
 	if (!read_rings(s, &r) && r.split >= 0) {
 		o->split = r.split;
@@ -169,14 +169,15 @@ static void record(const struct nic_settings *s)
 		     "of %s stay changed", s->file.path, s->ifname);
 }
 
-int settings_begin(struct nic_settings *s, const char *ifname,
-		   unsigned int ifindex, bool manual, struct why *w)
+int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
+		   bool manual, struct why *w)
 {
 	int rc;
 
 	memset(s, 0, sizeof(*s));
-	memcpy(s->ifname, ifname, sizeof(s->ifname) - 1);
-	s->ifindex = ifindex;
+	memcpy(s->ifname, nic->name, sizeof(s->ifname));
+	s->ifindex = nic->ifindex;
+	s->nic = nic->guid;
 	s->manual = manual;
 	s->file.fd = -1;
 	if (manual)
@@ -184,11 +185,11 @@ int settings_begin(struct nic_settings *s, const char *ifname,
 	s->original = calloc(1, sizeof(*s->original));
 	if (!s->original)
 		return why(w, -ENOMEM, "out of memory");
-	rc = nicfile_lock(&s->file, ifindex, true);
+	rc = nicfile_lock(&s->file, s->ifindex, true);
 	if (rc == -EBUSY)
 		return why(w, rc, "another process holds %s and does not let "
 			   "go: it is changing settings of %s, or is stopped",
-			   s->file.path, ifname);
+			   s->file.path, s->ifname);
 	if (rc) {
 		/* On our own: we restore what we find now. */
 		snapshot(s, s->original);
@@ -197,9 +198,11 @@ int settings_begin(struct nic_settings *s, const char *ifname,
 	rc = nicfile_read(&s->file, s->original);
 	if (rc == -EINVAL)
 		WARN("%s makes no sense and is not used", s->file.path);
+	if (!rc && s->original->nic != s->nic)
+		rc = -ENOENT;	/* of one that had this number before */
 	if (!rc && !any_bound(s)) {
 		INFO("restoring settings of %s that a process left behind",
-		     ifname);
+		     s->ifname);
 		restore(s, s->original);
 		rc = -ENOENT;
 	}

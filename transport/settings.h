@@ -26,6 +26,7 @@
 struct nic_settings {
 	char ifname[16];
 	unsigned int ifindex;
+	uint64_t nic;			/* MAC */
 	bool manual;
 	struct nicfile file;
 	struct nic_original *original;	/* NULL: nothing is to be restored */
@@ -35,8 +36,8 @@ struct nic_settings {
 	size_t indir_count;
 };
 
-int settings_begin(struct nic_settings *s, const char *ifname,
-		   unsigned int ifindex, bool manual, struct why *w);
+int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
+		   bool manual, struct why *w);
 int settings_split_on(struct nic_settings *s, struct why *w);
 int settings_ntuple_on(struct nic_settings *s, struct why *w);
 int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,

@@ -25,6 +25,7 @@ Original some_original()
 {
 	Original o(new nic_original());
 
+	o->nic = 0xfe5400123456;
 	o->split_changed = true;
 	o->split = 1;
 	o->hds_thresh = -1;
@@ -57,6 +58,7 @@ TEST(NicFile, WhatIsWrittenIsReadAgain)
 	Original o = some_original(), back(new nic_original());
 
 	ASSERT_EQ(nicfile_parse(text_of(*o).c_str(), back.get()), 0);
+	EXPECT_EQ(back->nic, 0xfe5400123456u);
 	EXPECT_TRUE(back->split_changed);
 	EXPECT_EQ(back->split, 1);
 	EXPECT_EQ(back->hds_thresh, -1);
@@ -97,29 +99,32 @@ TEST(NicFile, AFileCutShortAnywhereIsRefused)
 
 TEST(NicFile, NumbersOutOfRangeAreRefused)
 {
+	const char *good =
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\n";
 	const char *bad[] = {
-		"split 1 3 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"split 1 -1 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"split 1 1\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"split 1 1 -1 4\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"split 1 1 -1\nntuple 2\nqueues\nrules\nindir\nend\n",
-		"split 1 1 -1\nntuple 0\nqueues 1024\nrules\nindir\nend\n",
-		"split 1 1 -1\nntuple 0\nqueues\nrules 4294967296\nindir\nend\n",
-		"split 1 1 -1\nntuple 0\nqueues\nrules x\nindir\nend\n",
-		"split 1 1 -1\nntuple 0\nqueues\nrules\nindir 5000\nend\n",
-		"split 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\nmore\n",
-		"ntuple 0\nsplit 1 1 -1\nqueues\nrules\nindir\nend\n",
-		"split 99999999999999999999 1 -1\nntuple 0\n",
+		"nic 1\nsplit 1 3 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"nic 1\nsplit 1 -1 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"nic 1\nsplit 1 1\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"nic 1\nsplit 1 1 -1 4\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"nic 1\nsplit 1 1 -1\nntuple 2\nqueues\nrules\nindir\nend\n",
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues 1024\nrules\nindir\nend\n",
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules 4294967296\nindir\nend\n",
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules x\nindir\nend\n",
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir 5000\nend\n",
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\nmore\n",
+		"nic 1\nntuple 0\nsplit 1 1 -1\nqueues\nrules\nindir\nend\n",
+		"nic 1\nsplit 99999999999999999999 1 -1\nntuple 0\n",
 	};
 	Original o(new nic_original());
 
+	EXPECT_EQ(nicfile_parse(good, o.get()), 0);
 	for (const char *text : bad)
 		EXPECT_EQ(nicfile_parse(text, o.get()), -EINVAL) << text;
 }
 
 TEST(NicFile, TooManyNumbersAreRefused)
 {
-	std::string text = "split 1 1 -1\nntuple 0\nqueues\nrules";
+	std::string text = "nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules";
 	Original o(new nic_original());
 
 	for (int i = 0; i <= NICFILE_RULES; i++)
