@@ -119,6 +119,14 @@ void flow_advance(struct flow *f, size_t n)
 	}
 }
 
+bool conn_runs_left(const struct devmem_conn *c)
+{
+	for (unsigned int i = 0; i < c->flows; i++)
+		if (c->flow[i].count)
+			return true;
+	return false;
+}
+
 static bool request_done(struct devmem_conn *c, const struct devmem_request *r)
 {
 	return c->is_sender ? tx_done(c, r) : rx_done(c, r);

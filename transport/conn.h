@@ -119,6 +119,7 @@ struct devmem_conn {
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
 	uint64_t next_seq;	/* of the next request */
 	unsigned int active;	/* requests not freed */
+	unsigned int waits;	/* calls that waited for flows */
 	struct receiver rx;
 	struct sender tx;
 	struct devmem_stats stats;
@@ -157,6 +158,9 @@ bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
 /* Drop @n bytes from the front; they have been moved. */
 void flow_advance(struct flow *f, size_t n);
 
+/* Are there runs that flows have not moved yet? */
+bool conn_runs_left(const struct devmem_conn *c);
+
 /* control.c: each 0, -EAGAIN where noted, or the connection's error. */
 
 int control_init(struct control *k, int fd);
@@ -172,6 +176,8 @@ int control_send_inline(struct devmem_conn *c, uint64_t seq, const void *data,
 int control_flush(struct devmem_conn *c);
 /* Read what is there. */
 int control_fill(struct devmem_conn *c);
+/* Has control not been looked at for a few calls? */
+bool control_due(struct devmem_conn *c);
 /* Say goodbye and close, without losing what was sent. */
 void control_close(struct devmem_conn *c);
 

@@ -11,6 +11,9 @@
 
 #include "conn.h"
 
+/* Of so many calls that wait for flows one looks at control. */
+#define WAITS 8
+
 int control_init(struct control *k, int fd)
 {
 	int rc;
@@ -146,6 +149,11 @@ int control_fill(struct devmem_conn *c)
 				 "receiving on the control connection: %s",
 				 strerror(errno));
 	return 0;
+}
+
+bool control_due(struct devmem_conn *c)
+{
+	return ++c->waits % WAITS == 0;
 }
 
 void control_close(struct devmem_conn *c)

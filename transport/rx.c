@@ -234,10 +234,13 @@ static int read_records(struct devmem_conn *c)
 static size_t grantable(struct devmem_conn *c, size_t want)
 {
 	struct receiver *rx = &c->rx;
-	size_t least = want < GRANT_BYTES ? want : GRANT_BYTES, got;
+	size_t least = rx->unreceived / 4, got;
 
 	if (!rx->pool)
 		return want;
+	/* The more is on its way, the larger a piece is worth a record. */
+	least = least > GRANT_BYTES ? least : GRANT_BYTES;
+	least = least < want ? least : want;
 	got = credit_take(&rx->pool->credit, &rx->credit,
 			  niovs_for(c, want) + c->flows,
 			  niovs_for(c, least) + c->flows);
@@ -308,14 +311,6 @@ int rx_send_grants(struct devmem_conn *c)
 	return flush_grants(c);
 }
 
-static bool runs_left(const struct devmem_conn *c)
-{
-	for (unsigned int i = 0; i < c->flows; i++)
-		if (c->flow[i].count)
-			return true;
-	return false;
-}
-
 /* The peer is gone: what has been announced may still come, no more will. */
 static int check_eof(struct devmem_conn *c)
 {
@@ -337,19 +332,20 @@ static int receive_flows(struct devmem_conn *c, bool *moved)
 
 /*
  * Payload first: as long as flows bring what was announced, control can wait,
- * and the call to look there is saved.
+ * and the call to look there is saved. While flows are awaited it is looked at
+ * now and then; a peer that dies ends its flows, too.
  */
 int rx_progress(struct devmem_conn *c)
 {
 	bool moved = false;
 	int rc = c->err ?: receive_flows(c, &moved);
 
-	if (!rc && (!moved || !runs_left(c))) {
+	if (!rc && (!conn_runs_left(c) || (!moved && control_due(c)))) {
 		rc = read_records(c);
 		rc = rc ?: receive_flows(c, &moved);
 	}
 	if (!rc && c->rx.pool) {
-		if (!runs_left(c) && c->rx.data_seq == c->next_seq)
+		if (!conn_runs_left(c) && c->rx.data_seq == c->next_seq)
 			rc = rx_return_gathered(c);
 		settle_credit(c);
 	}

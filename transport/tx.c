@@ -230,14 +230,15 @@ static int send_all(struct devmem_conn *c, bool *moved)
 
 /*
  * Payload first: as long as flows take what was granted, control can wait, and
- * the call to look there is saved.
+ * the call to look there is saved. While flows are full it is looked at now and
+ * then; sending to a peer that died fails, too.
  */
 int tx_progress(struct devmem_conn *c)
 {
 	bool moved = false;
 	int rc = c->err ?: send_all(c, &moved);
 
-	if (!rc && !moved) {
+	if (!rc && !moved && (!conn_runs_left(c) || control_due(c))) {
 		rc = read_records(c);
 		rc = rc ?: send_all(c, &moved);
 	}
