@@ -35,16 +35,16 @@ enum memory { MEM_AUTO, MEM_HOST, MEM_UDMABUF };
 /* One setting of a comparison: environment, and optionally another plugin. */
 struct variant {
 	const char *name;
-	const char *plugin;	/* NULL: the one of --plugin */
-	bool tcp;		/* the built-in plain TCP table instead */
+	const char *plugin; /* NULL: the one of --plugin */
+	bool tcp;	    /* the built-in plain TCP table instead */
 	int nenv;
-	char *env[MAX_ENV];	/* "NAME=VALUE" */
+	char *env[MAX_ENV]; /* "NAME=VALUE" */
 };
 
 struct options {
 	enum mode mode;
 	const char *plugin;
-	const char *device;	/* name or index; NULL: 0 */
+	const char *device; /* name or index; NULL: 0 */
 	enum memory memory;
 	size_t min_bytes, max_bytes;
 	unsigned int factor;
@@ -53,8 +53,8 @@ struct options {
 	size_t slice;
 	int inflight;
 	int ranks;
-	int rank;		/* -1: start all ranks here */
-	const char *bootstrap;	/* HOST:PORT, with rank >= 0 */
+	int rank;	       /* -1: start all ranks here */
+	const char *bootstrap; /* HOST:PORT, with rank >= 0 */
 	int nnetns;
 	char *netns[MAX_RANKS];
 	int timeout_s;
@@ -67,20 +67,31 @@ struct options {
 	int kill_rank, kill_after_ms, expect_error_ms;
 	int pause_at;
 	const char *pause_cmd;
-	char command[1024];	/* the command line, for the reports */
+	char command[1024]; /* the command line, for the reports */
 };
 
 /* Sums of a rank's "path ... done" log lines. Sent as it is: fixed layout. */
-enum { RX_DEVMEM, RX_LINEAR, RX_HOST, RX_INLINE, RX_FRAGS, RX_TOKENS,
-       RX_RETURNED, RX_DONTNEED, RX_GRANTS, RX_MESSAGES, RX_KEYS };
+enum {
+	RX_DEVMEM,
+	RX_LINEAR,
+	RX_HOST,
+	RX_INLINE,
+	RX_FRAGS,
+	RX_TOKENS,
+	RX_RETURNED,
+	RX_DONTNEED,
+	RX_GRANTS,
+	RX_MESSAGES,
+	RX_KEYS
+};
 enum { TX_SENT, TX_INLINE, TX_MESSAGES, TX_KEYS };
 
 struct path_report {
 	uint64_t rx_sum[RX_KEYS];
 	uint64_t tx_sum[TX_KEYS];
 	uint32_t lines;
-	char rx[28], tx[32];	/* words such as "devmem+host" */
-	char reason[256];	/* first reason for the host path, if any */
+	char rx[28], tx[32]; /* words such as "devmem+host" */
+	char reason[256];    /* first reason for the host path, if any */
 };
 
 /* Who a rank is. Sent as it is. */
@@ -95,10 +106,10 @@ struct info_report {
 struct row {
 	uint64_t size;
 	uint64_t wrong;
-	uint64_t checked;	/* iterations that were compared */
-	double us;		/* time of one iteration or message */
-	double gbps;		/* 1e9 bytes per second */
-	double cpu_tx, cpu_rx;	/* user + system seconds per 1e9 bytes */
+	uint64_t checked;      /* iterations that were compared */
+	double us;	       /* time of one iteration or message */
+	double gbps;	       /* 1e9 bytes per second */
+	double cpu_tx, cpu_rx; /* user + system seconds per 1e9 bytes */
 	double lat_min, lat_med, lat_p99; /* microseconds, half round trip */
 };
 
@@ -106,9 +117,9 @@ enum error_kind { ERR_OTHER, ERR_NET, ERR_DATA };
 
 /* The first thing that went wrong in a rank. Sent as it is. */
 struct error_report {
-	int64_t when_ns;	/* CLOCK_MONOTONIC */
+	int64_t when_ns; /* CLOCK_MONOTONIC */
 	uint32_t kind;
-	int32_t code;		/* exit status */
+	int32_t code; /* exit status */
 	char text[1024];
 };
 
@@ -122,7 +133,7 @@ struct result {
 	bool has_path[MAX_RANKS];
 	char error[1200];
 	bool killed;
-	double error_ms[MAX_RANKS];	/* kill to error; < 0: none */
+	double error_ms[MAX_RANKS]; /* kill to error; < 0: none */
 	char survivor[MAX_RANKS][1024];
 };
 
@@ -144,13 +155,20 @@ __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
 
 /* wire.c: messages between ranks and launcher */
 enum msg_type {
-	MSG_HELLO = 1, MSG_INFO, MSG_GATHER, MSG_ROW, MSG_PATH, MSG_FAULT,
-	MSG_ERROR, MSG_DONE, MSG_TYPES
+	MSG_HELLO = 1,
+	MSG_INFO,
+	MSG_GATHER,
+	MSG_ROW,
+	MSG_PATH,
+	MSG_FAULT,
+	MSG_ERROR,
+	MSG_DONE,
+	MSG_TYPES
 };
 
-#define MSG_MAGIC 0x62766564u
-#define GATHER_MAX ((size_t)MAX_CHANNELS * NCCL_NET_HANDLE_MAXSIZE)
-#define GATHER_CMD_DONE 1u	/* flag of a reply: --pause-cmd has ended */
+#define MSG_MAGIC	0x62766564u
+#define GATHER_MAX	((size_t)MAX_CHANNELS * NCCL_NET_HANDLE_MAXSIZE)
+#define GATHER_CMD_DONE 1u /* flag of a reply: --pause-cmd has ended */
 
 struct msg_head {
 	uint32_t magic;
@@ -161,7 +179,7 @@ struct msg_head {
 
 struct msg_hello {
 	uint32_t version, rank, ranks, run;
-	uint64_t digest;	/* of the options: all ranks need the same */
+	uint64_t digest; /* of the options: all ranks need the same */
 };
 
 #define MSG_VERSION 1u
@@ -211,7 +229,7 @@ extern const ncclNet_v11_t tcp_net;
 struct buffer {
 	void *base;
 	size_t size;
-	int fd;			/* dma-buf, -1: none or closed */
+	int fd; /* dma-buf, -1: none or closed */
 };
 
 bool udmabuf_works(char *why, size_t size);
@@ -224,7 +242,7 @@ uint64_t wrong_bytes(const void *data, size_t n, uint64_t seed);
 
 /* rank.c: a rank process */
 struct end {
-	int peer;		/* -1: this link has no such end */
+	int peer; /* -1: this link has no such end */
 	void *comm;
 	void *mhandle;
 	struct buffer buf;
@@ -239,14 +257,14 @@ struct link {
 struct rank {
 	const struct options *o;
 	int rank, ranks, run;
-	int fd;			/* to the launcher */
+	int fd; /* to the launcher */
 	int64_t deadline;
 	struct plugin plugin;
 	enum memory memory;
 	int nlinks;
 	struct link links[MAX_CHANNELS];
-	size_t size;		/* row at work, for error text */
-	uint32_t iter;		/* verified iteration, never repeats */
+	size_t size;   /* row at work, for error text */
+	uint32_t iter; /* verified iteration, never repeats */
 	unsigned int idle;
 	bool check;
 	struct error_report error;
@@ -256,10 +274,9 @@ int rank_main(const struct options *o, const struct variant *v, int run,
 	      int rank, int fd);
 int rank_fail(struct rank *r, enum error_kind kind, int code, const char *fmt,
 	      ...) __attribute__((format(printf, 4, 5)));
-int net_fail(struct rank *r, const char *slot, ncclResult_t rc,
-	     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-int rank_send(struct rank *r, enum msg_type type, const void *data,
-	      size_t len);
+int net_fail(struct rank *r, const char *slot, ncclResult_t rc, const char *fmt,
+	     ...) __attribute__((format(printf, 4, 5)));
+int rank_send(struct rank *r, enum msg_type type, const void *data, size_t len);
 int rank_gather(struct rank *r, const void *mine, size_t len, void *all,
 		unsigned int *flags);
 int rank_barrier(struct rank *r);

@@ -22,8 +22,8 @@
 
 #include "hub.h"
 
-#define GRACE_MS 3000	/* for the other ranks, after the first failure */
-#define HELLO_MS 5000	/* for a connection to say who it is */
+#define GRACE_MS 3000 /* for the other ranks, after the first failure */
+#define HELLO_MS 5000 /* for a connection to say who it is */
 
 static volatile sig_atomic_t interrupted;
 
@@ -90,14 +90,16 @@ static void member_read(struct hub *h, int rank)
 			/* Of a child the process descriptor tells more. */
 			if (!m->pid && !m->done) {
 				m->over = true;
-				hub_fail(h, EXIT_FAIL, "rank %d: connection "
-					 "lost", rank);
+				hub_fail(h, EXIT_FAIL,
+					 "rank %d: connection "
+					 "lost",
+					 rank);
 			}
 			return;
 		}
 		m->in.have = 0;
 		hub_take(h, rank, (struct msg_head *)m->in.data,
-		     m->in.data + sizeof(struct msg_head));
+			 m->in.data + sizeof(struct msg_head));
 	}
 }
 
@@ -279,16 +281,19 @@ static bool hub_over(struct hub *h)
 	}
 	if (h->failed_at && now > h->failed_at + GRACE_MS * MS)
 		return true;
-	if (h->killed_at && now > h->killed_at +
-	    (h->o->expect_error_ms + GRACE_MS) * MS)
+	if (h->killed_at &&
+	    now > h->killed_at + (h->o->expect_error_ms + GRACE_MS) * MS)
 		return true;
 	if (now <= h->deadline)
 		return false;
 	for (i = 0; i < h->o->ranks; i++)
 		if (!h->m[i].over)
-			hub_fail(h, EXIT_FAIL, "rank %d %s within %d s "
-				 "(--timeout)", i, h->m[i].joined ?
-				 "did not end" : "did not join",
+			hub_fail(h, EXIT_FAIL,
+				 "rank %d %s within %d s "
+				 "(--timeout)",
+				 i,
+				 h->m[i].joined ? "did not end" :
+						  "did not join",
 				 h->o->timeout_s);
 	return true;
 }
@@ -383,8 +388,9 @@ int member_run(const struct options *o, const struct variant *v, int run)
 	while (waitpid(pid, &status, WNOHANG) != pid) {
 		if (interrupted || now_ns() > deadline) {
 			reap(pid);
-			complain("rank %d: %s", o->rank, interrupted ?
-				 "interrupted" : "did not end in time");
+			complain("rank %d: %s", o->rank,
+				 interrupted ? "interrupted" :
+					       "did not end in time");
 			return EXIT_FAIL;
 		}
 		usleep(10000);

@@ -8,7 +8,7 @@
 #include "bench.h"
 
 #define MAX_STRANGERS 16
-#define MS 1000000ll
+#define MS	      1000000ll
 
 /* The largest body is a gather's. */
 struct inbox {
@@ -18,10 +18,10 @@ struct inbox {
 
 struct member {
 	int fd, pidfd;
-	pid_t pid;		/* 0: a rank of another machine */
-	bool joined;		/* started here, or connected and known */
-	bool done;		/* has reported all that it will */
-	bool over;		/* nothing more to expect */
+	pid_t pid;   /* 0: a rank of another machine */
+	bool joined; /* started here, or connected and known */
+	bool done;   /* has reported all that it will */
+	bool over;   /* nothing more to expect */
 	bool gathering;
 	struct inbox in;
 	size_t gather_len;
@@ -39,7 +39,7 @@ struct stranger {
 struct hub {
 	const struct options *o;
 	int run, listener;
-	bool live;		/* print rows as they come */
+	bool live; /* print rows as they come */
 	bool header;
 	struct result *res;
 	struct member m[MAX_RANKS];

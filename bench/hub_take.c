@@ -39,8 +39,10 @@ static void gather_reply(struct hub *h)
 			return;
 	for (i = 0; i < n; i++) {
 		if (h->m[i].gather_len != len) {
-			hub_fail(h, EXIT_FAIL, "rank %d is at another step "
-				 "than rank 0: are the programs the same?", i);
+			hub_fail(h, EXIT_FAIL,
+				 "rank %d is at another step "
+				 "than rank 0: are the programs the same?",
+				 i);
 			return;
 		}
 		memcpy(all + i * len, h->m[i].gather, len);
@@ -50,8 +52,10 @@ static void gather_reply(struct hub *h)
 		if (msg_send(h->m[i].fd, MSG_GATHER,
 			     h->cmd_done ? GATHER_CMD_DONE : 0, all, n * len,
 			     h->deadline))
-			hub_fail(h, EXIT_FAIL, "rank %d does not take the "
-				 "launcher's reply", i);
+			hub_fail(h, EXIT_FAIL,
+				 "rank %d does not take the "
+				 "launcher's reply",
+				 i);
 	}
 }
 
@@ -200,12 +204,15 @@ static void judge_kill(struct hub *h)
 				 "%s", e->text);
 		}
 		if (!e->code || res->error_ms[i] > h->o->expect_error_ms)
-			hub_fail(h, EXIT_FAIL, "rank %d saw no error within %d "
-				 "ms of the death of rank %d", i,
-				 h->o->expect_error_ms, h->o->kill_rank);
+			hub_fail(h, EXIT_FAIL,
+				 "rank %d saw no error within %d "
+				 "ms of the death of rank %d",
+				 i, h->o->expect_error_ms, h->o->kill_rank);
 		else if (!h->m[i].over)
-			hub_fail(h, EXIT_FAIL, "rank %d saw the error, but its "
-				 "close or finalize did not return", i);
+			hub_fail(h, EXIT_FAIL,
+				 "rank %d saw the error, but its "
+				 "close or finalize did not return",
+				 i);
 	}
 }
 
@@ -222,9 +229,10 @@ static void judge_path(struct hub *h)
 		if (h->o->mode == MODE_BANDWIDTH && !i)
 			continue; /* it only sends */
 		if (strcmp(p->rx, want))
-			hub_fail(h, EXIT_FAIL, "rank %d received by \"%s\", "
-				 "not \"%s\" (--require-rx)%s%s", i,
-				 p->rx[0] ? p->rx : "a path unknown", want,
+			hub_fail(h, EXIT_FAIL,
+				 "rank %d received by \"%s\", "
+				 "not \"%s\" (--require-rx)%s%s",
+				 i, p->rx[0] ? p->rx : "a path unknown", want,
 				 p->reason[0] ? ": " : "", p->reason);
 	}
 }

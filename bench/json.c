@@ -59,8 +59,9 @@ static void add_row(cJSON *rows, const struct options *o, const struct row *r)
 		cJSON_AddNumberToObject(to, "p99_us", r->lat_p99);
 	} else {
 		cJSON_AddNumberToObject(to, "time_us", r->us);
-		cJSON_AddNumberToObject(to, o->mode == MODE_ALLREDUCE ?
-					"algbw" : "rate", r->gbps);
+		cJSON_AddNumberToObject(
+			to, o->mode == MODE_ALLREDUCE ? "algbw" : "rate",
+			r->gbps);
 	}
 	if (o->mode == MODE_ALLREDUCE)
 		cJSON_AddNumberToObject(to, "busbw", r->gbps * bus_factor(o));

@@ -44,9 +44,10 @@ static bool enter_netns(const char *name, char *why, size_t size)
 	snprintf(path, sizeof(path), "/run/netns/%s", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || setns(fd, CLONE_NEWNET)) {
-		snprintf(why, size, "cannot enter the network namespace %s: "
-			 "%s; see ip-netns(8), and be root", path,
-			 strerror(errno));
+		snprintf(why, size,
+			 "cannot enter the network namespace %s: "
+			 "%s; see ip-netns(8), and be root",
+			 path, strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return false;
@@ -57,8 +58,8 @@ static bool enter_netns(const char *name, char *why, size_t size)
 	    (umount2("/sys", MNT_DETACH) && errno != EINVAL) ||
 	    mount(name, "/sys", "sysfs", 0, NULL))
 		complain("netns %s: cannot mount its /sys (%s); a plugin may "
-			 "see the devices of another namespace there", name,
-			 strerror(errno));
+			 "see the devices of another namespace there",
+			 name, strerror(errno));
 	return true;
 }
 
@@ -83,8 +84,9 @@ static int child(const struct options *o, const struct variant *v, int run,
 	for (i = 0; v && i < v->nenv; i++)
 		putenv(v->env[i]);
 	if (fd < 0) {
-		fd = tcp_dial(o->bootstrap, now_ns() +
-			      o->timeout_s * 1000000000ll, why, sizeof(why));
+		fd = tcp_dial(o->bootstrap,
+			      now_ns() + o->timeout_s * 1000000000ll, why,
+			      sizeof(why));
 		if (fd < 0) {
 			complain("rank %d: %s", rank, why);
 			return EXIT_FAIL;

@@ -51,8 +51,10 @@ static int connect_step(struct rank *r, struct link *l, int nr, void *handle,
 	if (l->rx.peer >= 0 && !l->rx.comm) {
 		rc = p->net->accept(l->lcomm, &l->rx.comm, &dev_handle);
 		if (rc)
-			return net_fail(r, "accept", rc, "link %d from rank "
-					"%d", nr, l->rx.peer);
+			return net_fail(r, "accept", rc,
+					"link %d from rank "
+					"%d",
+					nr, l->rx.peer);
 		if (!l->rx.comm) {
 			*ready = false;
 			return 0;
@@ -73,8 +75,7 @@ static int connect_all(struct rank *r, char (*handles)[NCCL_NET_HANDLE_MAXSIZE])
 	while (!ready) {
 		ready = true;
 		for (i = 0; i < r->nlinks; i++) {
-			rc = connect_step(r, &r->links[i], i, handles[i],
-					  &one);
+			rc = connect_step(r, &r->links[i], i, handles[i], &one);
 			if (rc)
 				return rc;
 			ready &= one;
@@ -96,18 +97,24 @@ static int end_register(struct rank *r, struct end *e, size_t size)
 		return 0;
 	err = buffer_alloc(&e->buf, r->memory, size);
 	if (err)
-		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "cannot have a "
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "cannot have a "
 				 "buffer of %zu bytes of %s memory: %s%s",
-				 size, r->memory == MEM_HOST ? "host" :
-				 "udmabuf", strerror(-err),
-				 r->memory == MEM_HOST ? "" : "; see "
-				 "size_limit_mb of the module udmabuf");
+				 size,
+				 r->memory == MEM_HOST ? "host" : "udmabuf",
+				 strerror(-err),
+				 r->memory == MEM_HOST ?
+					 "" :
+					 "; see "
+					 "size_limit_mb of the module udmabuf");
 	if (r->memory == MEM_HOST) {
 		rc = p->net->regMr(e->comm, e->buf.base, e->buf.size,
 				   NCCL_PTR_HOST, &e->mhandle);
 		if (rc)
-			return net_fail(r, "regMr", rc, "%zu bytes of host "
-					"memory", e->buf.size);
+			return net_fail(r, "regMr", rc,
+					"%zu bytes of host "
+					"memory",
+					e->buf.size);
 		return 0;
 	}
 	rc = p->net->regMrDmaBuf(e->comm, e->buf.base, e->buf.size,
@@ -141,8 +148,9 @@ int links_open(struct rank *r, size_t buffer_size)
 	for (i = 0; i < r->nlinks; i++) {
 		peer = r->links[i].tx.peer;
 		if (peer >= 0)
-			memcpy(handles[i], (char *)all + peer * len +
-			       (size_t)i * NCCL_NET_HANDLE_MAXSIZE,
+			memcpy(handles[i],
+			       (char *)all + peer * len +
+				       (size_t)i * NCCL_NET_HANDLE_MAXSIZE,
 			       NCCL_NET_HANDLE_MAXSIZE);
 	}
 	rc = connect_all(r, handles);

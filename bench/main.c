@@ -15,8 +15,9 @@ static int follow(const struct options *o)
 	int n = o->nvariants ? o->nvariants * o->rounds : 1, i, rc = 0;
 
 	for (i = 0; !rc && i < n; i++)
-		rc = member_run(o, o->nvariants ?
-				&o->variants[i % o->nvariants] : NULL, i);
+		rc = member_run(
+			o, o->nvariants ? &o->variants[i % o->nvariants] : NULL,
+			i);
 	return rc;
 }
 

@@ -109,7 +109,8 @@ bool udmabuf_works(char *why, size_t size)
 	int rc = buffer_alloc(&b, MEM_UDMABUF, 1);
 
 	if (rc) {
-		snprintf(why, size, "/dev/udmabuf: %s; the kernel needs "
+		snprintf(why, size,
+			 "/dev/udmabuf: %s; the kernel needs "
 			 "CONFIG_UDMABUF and this user access to the device",
 			 strerror(-rc));
 		return false;

@@ -8,7 +8,7 @@
 
 #include "bench.h"
 
-#define N 4096
+#define N     4096
 #define RANKS 5
 
 static int failures;
@@ -60,8 +60,8 @@ static void test_floats(void)
 	fill_floats(in, N, 3, RANKS, 7);
 	for (i = 0; i < N; i++)
 		out[i] -= in[i];
-	expect(wrong_floats(out, N, RANKS, 7) > N * 99 / 100,
-	       "a rank left out", 3);
+	expect(wrong_floats(out, N, RANKS, 7) > N * 99 / 100, "a rank left out",
+	       3);
 	memset(out, 0xff, sizeof(out));
 	expect(wrong_floats(out, N, RANKS, 7) == N, "nothing written", 0);
 }
@@ -82,7 +82,8 @@ static void test_bytes(void)
 	expect(wrong_bytes(data, sizeof(data), 10) > sizeof(data) * 9 / 10,
 	       "another message", 0);
 	expect(wrong_bytes(data + 8, sizeof(data) - 8, 9) >
-	       sizeof(data) * 9 / 10, "another place", 0);
+		       sizeof(data) * 9 / 10,
+	       "another place", 0);
 }
 
 int main(void)

@@ -12,71 +12,128 @@
 #include "bench.h"
 
 enum {
-	OPT_RANKS = 256, OPT_RANK, OPT_BOOTSTRAP, OPT_NETNS, OPT_DEVICE,
-	OPT_MEMORY, OPT_CHANNELS, OPT_SLICE, OPT_INFLIGHT, OPT_TIMEOUT,
-	OPT_VARIANT, OPT_ROUNDS, OPT_JSON, OPT_REQUIRE_RX, OPT_DEBUG,
-	OPT_KILL_RANK, OPT_KILL_AFTER, OPT_EXPECT_ERROR, OPT_PAUSE_AT,
+	OPT_RANKS = 256,
+	OPT_RANK,
+	OPT_BOOTSTRAP,
+	OPT_NETNS,
+	OPT_DEVICE,
+	OPT_MEMORY,
+	OPT_CHANNELS,
+	OPT_SLICE,
+	OPT_INFLIGHT,
+	OPT_TIMEOUT,
+	OPT_VARIANT,
+	OPT_ROUNDS,
+	OPT_JSON,
+	OPT_REQUIRE_RX,
+	OPT_DEBUG,
+	OPT_KILL_RANK,
+	OPT_KILL_AFTER,
+	OPT_EXPECT_ERROR,
+	OPT_PAUSE_AT,
 	OPT_PAUSE_CMD,
 };
 
 static const struct argp_option table[] = {
 	{ 0, 0, 0, 0, "What to measure:", 1 },
-	{ "plugin", 'p', "FILE", 0, "NCCL net plugin with a table of version "
+	{ "plugin", 'p', "FILE", 0,
+	  "NCCL net plugin with a table of version "
 	  "11; a name without a slash is looked up as the loader does "
-	  "(default libnccl-net-devmem.so)", 0 },
-	{ "device", OPT_DEVICE, "NAME|N", 0, "device of the plugin, default "
-	  "0", 0 },
-	{ "memory", OPT_MEMORY, "auto|udmabuf|host", 0, "buffers given to the "
+	  "(default libnccl-net-devmem.so)",
+	  0 },
+	{ "device", OPT_DEVICE, "NAME|N", 0,
+	  "device of the plugin, default "
+	  "0",
+	  0 },
+	{ "memory", OPT_MEMORY, "auto|udmabuf|host", 0,
+	  "buffers given to the "
 	  "plugin; auto: udmabuf where the device takes dma-bufs and the "
-	  "kernel has /dev/udmabuf", 0 },
+	  "kernel has /dev/udmabuf",
+	  0 },
 	{ "minbytes", 'b', "SIZE", 0, "smallest size (K, M, G)", 0 },
 	{ "maxbytes", 'e', "SIZE", 0, "largest size", 0 },
 	{ "stepfactor", 'f', "N", 0, "factor between sizes, default 2", 0 },
-	{ "iters", 'n', "N", 0, "timed iterations or messages per "
+	{ "iters", 'n', "N", 0,
+	  "timed iterations or messages per "
 	  "size; default 20 (all-reduce), 1000 (latency), as many as take "
-	  "half a second (bandwidth)", 0 },
+	  "half a second (bandwidth)",
+	  0 },
 	{ "warmup", 'w', "N", 0, "untimed iterations before them", 0 },
-	{ "check", 'c', "N", 0, "verified iterations after them, with fresh "
-	  "data each, every element compared; default 1, 0: none", 0 },
-	{ "channels", OPT_CHANNELS, "N", 0, "rings of an all-reduce, default "
-	  "1", 0 },
-	{ "slice", OPT_SLICE, "SIZE", 0, "largest message of an all-reduce, "
-	  "default 512K; a connection's buffer is 8 of them", 0 },
-	{ "inflight", OPT_INFLIGHT, "N", 0, "messages in flight (bandwidth), "
-	  "default 8", 0 },
+	{ "check", 'c', "N", 0,
+	  "verified iterations after them, with fresh "
+	  "data each, every element compared; default 1, 0: none",
+	  0 },
+	{ "channels", OPT_CHANNELS, "N", 0,
+	  "rings of an all-reduce, default "
+	  "1",
+	  0 },
+	{ "slice", OPT_SLICE, "SIZE", 0,
+	  "largest message of an all-reduce, "
+	  "default 512K; a connection's buffer is 8 of them",
+	  0 },
+	{ "inflight", OPT_INFLIGHT, "N", 0,
+	  "messages in flight (bandwidth), "
+	  "default 8",
+	  0 },
 	{ 0, 0, 0, 0, "Where:", 2 },
 	{ "ranks", OPT_RANKS, "N", 0, "processes, default 2", 0 },
-	{ "netns", OPT_NETNS, "NAME,...", 0, "start rank i in the i-th network "
-	  "namespace of /run/netns", 0 },
-	{ "rank", OPT_RANK, "R", 0, "start only rank R here; the others are "
-	  "started by hand with the same options", 0 },
-	{ "bootstrap", OPT_BOOTSTRAP, "HOST:PORT", 0, "with --rank: where rank "
-	  "0 listens. Use a trusted network", 0 },
+	{ "netns", OPT_NETNS, "NAME,...", 0,
+	  "start rank i in the i-th network "
+	  "namespace of /run/netns",
+	  0 },
+	{ "rank", OPT_RANK, "R", 0,
+	  "start only rank R here; the others are "
+	  "started by hand with the same options",
+	  0 },
+	{ "bootstrap", OPT_BOOTSTRAP, "HOST:PORT", 0,
+	  "with --rank: where rank "
+	  "0 listens. Use a trusted network",
+	  0 },
 	{ 0, 0, 0, 0, "Comparisons:", 3 },
-	{ "variant", OPT_VARIANT, "NAME:VAR=VALUE,...", 0, "a setting to "
+	{ "variant", OPT_VARIANT, "NAME:VAR=VALUE,...", 0,
+	  "a setting to "
 	  "measure in turn with the others; plugin=FILE among the values "
-	  "takes another plugin; the variant tcp is a plain TCP socket", 0 },
-	{ "rounds", OPT_ROUNDS, "N", 0, "times that all variants are measured, "
-	  "default 5", 0 },
+	  "takes another plugin; the variant tcp is a plain TCP socket",
+	  0 },
+	{ "rounds", OPT_ROUNDS, "N", 0,
+	  "times that all variants are measured, "
+	  "default 5",
+	  0 },
 	{ 0, 0, 0, 0, "Output and verdict:", 4 },
 	{ "json", OPT_JSON, "FILE", 0, "write the same data as JSON", 0 },
-	{ "require-rx", OPT_REQUIRE_RX, "PATH", 0, "fail unless the receive "
-	  "path of every rank is PATH, e.g. devmem", 0 },
-	{ "timeout", OPT_TIMEOUT, "S", 0, "end a run that takes longer, "
-	  "default 120", 0 },
-	{ "debug", OPT_DEBUG, 0, 0, "show the plugin's INFO lines, as "
-	  "NCCL_DEBUG=INFO does", 0 },
-	{ 0, 0, 0, 0, "Faults (all-reduce, ranks of one machine), at the "
-	  "largest size after the table:", 5 },
-	{ "kill-rank", OPT_KILL_RANK, "R", 0, "SIGKILL rank R in mid-run; the "
-	  "others must report an error", 0 },
-	{ "kill-after-ms", OPT_KILL_AFTER, "MS", 0, "how long traffic flows "
-	  "before, default 100", 0 },
-	{ "expect-error-ms", OPT_EXPECT_ERROR, "MS", 0, "how soon each of the "
-	  "others must see it, default 2000", 0 },
-	{ "pause-at-iter", OPT_PAUSE_AT, "I", 0, "at verified iteration I run "
+	{ "require-rx", OPT_REQUIRE_RX, "PATH", 0,
+	  "fail unless the receive "
+	  "path of every rank is PATH, e.g. devmem",
+	  0 },
+	{ "timeout", OPT_TIMEOUT, "S", 0,
+	  "end a run that takes longer, "
+	  "default 120",
+	  0 },
+	{ "debug", OPT_DEBUG, 0, 0,
+	  "show the plugin's INFO lines, as "
+	  "NCCL_DEBUG=INFO does",
+	  0 },
+	{ 0, 0, 0, 0,
+	  "Faults (all-reduce, ranks of one machine), at the "
+	  "largest size after the table:",
+	  5 },
+	{ "kill-rank", OPT_KILL_RANK, "R", 0,
+	  "SIGKILL rank R in mid-run; the "
+	  "others must report an error",
+	  0 },
+	{ "kill-after-ms", OPT_KILL_AFTER, "MS", 0,
+	  "how long traffic flows "
+	  "before, default 100",
+	  0 },
+	{ "expect-error-ms", OPT_EXPECT_ERROR, "MS", 0,
+	  "how soon each of the "
+	  "others must see it, default 2000",
+	  0 },
+	{ "pause-at-iter", OPT_PAUSE_AT, "I", 0,
+	  "at verified iteration I run "
 	  "the command of --pause-cmd; traffic goes on until it has ended and "
-	  "two iterations longer", 0 },
+	  "two iterations longer",
+	  0 },
 	{ "pause-cmd", OPT_PAUSE_CMD, "COMMAND", 0, "for /bin/sh; must succeed",
 	  0 },
 	{ 0 }
@@ -139,7 +196,7 @@ static size_t size_arg(struct argp_state *s, const char *name, const char *text)
 static bool starts_setting(const char *text)
 {
 	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"
-			  "abcdefghijklmnopqrstuvwxyz");
+				"abcdefghijklmnopqrstuvwxyz");
 
 	return n && !isdigit((unsigned char)*text) && text[n] == '=';
 }
@@ -197,8 +254,10 @@ static void netns_arg(struct argp_state *s, struct options *o, char *text)
 	     name = strtok_r(NULL, ",", &save)) {
 		if (o->nnetns == MAX_RANKS || strchr(name, '/') ||
 		    name[0] == '.' || strlen(name) > 60)
-			argp_error(s, "--netns: \"%s\" is not a name under "
-				   "/run/netns, or the list is too long", name);
+			argp_error(s,
+				   "--netns: \"%s\" is not a name under "
+				   "/run/netns, or the list is too long",
+				   name);
 		o->netns[o->nnetns++] = name;
 	}
 }
@@ -291,8 +350,8 @@ static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
 		o->kill_after_ms = number(s, "kill-after-ms", arg, 0, 3600000);
 		return 0;
 	case OPT_EXPECT_ERROR:
-		o->expect_error_ms = number(s, "expect-error-ms", arg, 1,
-					    3600000);
+		o->expect_error_ms =
+			number(s, "expect-error-ms", arg, 1, 3600000);
 		return 0;
 	case OPT_PAUSE_AT:
 		o->pause_at = number(s, "pause-at-iter", arg, 0, 1000000);
@@ -369,7 +428,8 @@ static void defaults(struct options *o)
 		o->max_bytes = by_mode[o->mode].max;
 	if (!o->min_bytes)
 		o->min_bytes = o->max_bytes < by_mode[o->mode].min ?
-			       o->max_bytes : by_mode[o->mode].min;
+				       o->max_bytes :
+				       by_mode[o->mode].min;
 	if (!o->iters)
 		o->iters = by_mode[o->mode].iters;
 	if (o->warmup < 0)
@@ -459,9 +519,9 @@ uint64_t options_digest(const struct options *o)
 
 	n = snprintf(text, sizeof(text),
 		     "%d %zu %zu %u %d %d %d %d %zu %d %d %d %d", o->mode,
-		     o->min_bytes, o->max_bytes, o->factor, o->iters,
-		     o->warmup, o->check, o->channels, o->slice, o->inflight,
-		     o->ranks, o->rounds, o->nvariants);
+		     o->min_bytes, o->max_bytes, o->factor, o->iters, o->warmup,
+		     o->check, o->channels, o->slice, o->inflight, o->ranks,
+		     o->rounds, o->nvariants);
 	for (i = 0; i < o->nvariants; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %s",
 			      o->variants[i].name);
@@ -509,6 +569,7 @@ void options_parse(int argc, char **argv, struct options *o)
 	defaults(o);
 	check(o);
 	debug = getenv("NCCL_DEBUG");
-	if (debug && (!strcasecmp(debug, "INFO") || !strcasecmp(debug, "TRACE")))
+	if (debug &&
+	    (!strcasecmp(debug, "INFO") || !strcasecmp(debug, "TRACE")))
 		o->debug = true;
 }

@@ -19,8 +19,8 @@ struct stream {
 	struct rank *r;
 	struct end *end;
 	bool send;
-	size_t size;		/* of a message */
-	size_t stride;		/* from one slot of the buffer to the next */
+	size_t size;   /* of a message */
+	size_t stride; /* from one slot of the buffer to the next */
 	int slots, inflight;
 	bool verify;
 	uint64_t posted, done, wrong;
@@ -66,8 +66,8 @@ static int stream_post(struct stream *s, bool *moved)
 		rc = p->net->isend(e->comm, data, size, tag, e->mhandle, NULL,
 				   &req);
 	else
-		rc = p->net->irecv(e->comm, 1, &data, &size, &tag,
-				   &e->mhandle, NULL, &req);
+		rc = p->net->irecv(e->comm, 1, &data, &size, &tag, &e->mhandle,
+				   NULL, &req);
 	if (rc)
 		return stream_fail(s, s->send ? "isend" : "irecv", s->posted,
 				   rc);
@@ -103,10 +103,12 @@ static int stream_received(struct stream *s, void *req, int size)
 	int err;
 
 	if (size < 0 || (size_t)size != s->size)
-		return rank_fail(s->r, ERR_DATA, EXIT_FAIL, "test of a receive "
+		return rank_fail(s->r, ERR_DATA, EXIT_FAIL,
+				 "test of a receive "
 				 "from rank %d, message %llu: %d bytes "
-				 "received, %zu were sent", s->end->peer,
-				 (unsigned long long)s->done, size, s->size);
+				 "received, %zu were sent",
+				 s->end->peer, (unsigned long long)s->done,
+				 size, s->size);
 	if (s->r->memory == MEM_UDMABUF && (err = stream_flush(s)))
 		return err;
 	if (s->verify)
@@ -142,8 +144,8 @@ static int stream_test(struct stream *s, bool *moved)
 static int stream_run(struct stream *s, uint64_t count)
 {
 	uint64_t end = s->done + count;
-	uint64_t depth = s->verify && s->slots < s->inflight ?
-			 s->slots : s->inflight;
+	uint64_t depth = s->verify && s->slots < s->inflight ? s->slots :
+							       s->inflight;
 	bool moved;
 	int rc;
 
@@ -169,7 +171,10 @@ static int stream_run(struct stream *s, uint64_t count)
 static struct stream stream_of(struct rank *r, struct end *e, bool send,
 			       size_t size, int inflight)
 {
-	struct stream s = { .r = r, .end = e, .send = send, .size = size,
+	struct stream s = { .r = r,
+			    .end = e,
+			    .send = send,
+			    .size = size,
 			    .inflight = inflight };
 	size_t n;
 
@@ -202,9 +207,10 @@ static int bandwidth_send(struct rank *r, struct row *row, struct side *mine,
 	row->cpu_rx = both[1].cpu / gb;
 	row->wrong = both[1].wrong;
 	if (row->wrong)
-		rank_fail(r, ERR_DATA, EXIT_FAIL, "%llu wrong bytes at rank 1 "
-			  "at size %zu", (unsigned long long)row->wrong,
-			  r->size);
+		rank_fail(r, ERR_DATA, EXIT_FAIL,
+			  "%llu wrong bytes at rank 1 "
+			  "at size %zu",
+			  (unsigned long long)row->wrong, r->size);
 	return r->rank ? 0 : rank_send(r, MSG_ROW, row, sizeof(*row));
 }
 
@@ -329,8 +335,10 @@ static int latency_report(struct rank *r, struct row *row, double *us,
 	row->us = row->lat_med;
 	row->wrong = wrong[0] + wrong[1];
 	if (row->wrong)
-		rank_fail(r, ERR_DATA, EXIT_FAIL, "%llu wrong bytes at size "
-			  "%zu", (unsigned long long)row->wrong, r->size);
+		rank_fail(r, ERR_DATA, EXIT_FAIL,
+			  "%llu wrong bytes at size "
+			  "%zu",
+			  (unsigned long long)row->wrong, r->size);
 	return r->rank ? 0 : rank_send(r, MSG_ROW, row, sizeof(*row));
 }
 
@@ -362,8 +370,10 @@ int latency_run(struct rank *r)
 	int i, rc;
 
 	if (!us)
-		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "no memory for %d "
-				 "times", r->o->iters);
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "no memory for %d "
+				 "times",
+				 r->o->iters);
 	r->nlinks = 2;
 	for (i = 0; i < 2; i++) {
 		r->links[i].tx.peer = r->rank == i ? !i : -1;

@@ -24,10 +24,10 @@ static struct {
 	struct path_report path;
 } logger = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static const char *const rx_names[RX_KEYS] = {
-	"devmem", "linear", "host", "inline", "frags", "tokens", "returned",
-	"dontneed", "grants", "messages"
-};
+static const char *const rx_names[RX_KEYS] = { "devmem",   "linear",   "host",
+					       "inline",   "frags",    "tokens",
+					       "returned", "dontneed", "grants",
+					       "messages" };
 static const char *const tx_names[TX_KEYS] = { "sent", "inline", "messages" };
 
 const char *rx_key(int key)
@@ -140,9 +140,9 @@ static void note_path(struct path_report *p, const char *line)
 	}
 }
 
-__attribute__((format(printf, 5, 6)))
-static void log_line(ncclDebugLogLevel level, unsigned long flags,
-		     const char *file, int line, const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static void
+log_line(ncclDebugLogLevel level, unsigned long flags, const char *file,
+	 int line, const char *fmt, ...)
 {
 	char text[2048], out[2200];
 	va_list ap;
@@ -162,8 +162,7 @@ static void log_line(ncclDebugLogLevel level, unsigned long flags,
 	else
 		snprintf(out, sizeof(out), "[rank %d] INFO %s\n", logger.rank,
 			 text);
-	if (level == NCCL_LOG_WARN ||
-	    (level == NCCL_LOG_INFO && logger.debug))
+	if (level == NCCL_LOG_WARN || (level == NCCL_LOG_INFO && logger.debug))
 		fputs(out, stderr);
 	pthread_mutex_unlock(&logger.lock);
 }
@@ -191,9 +190,10 @@ void log_path(struct path_report *p)
 const char *nccl_name(ncclResult_t rc)
 {
 	static const char *const names[] = {
-		"ncclSuccess", "ncclUnhandledCudaError", "ncclSystemError",
-		"ncclInternalError", "ncclInvalidArgument", "ncclInvalidUsage",
-		"ncclRemoteError", "ncclInProgress"
+		"ncclSuccess",	       "ncclUnhandledCudaError",
+		"ncclSystemError",     "ncclInternalError",
+		"ncclInvalidArgument", "ncclInvalidUsage",
+		"ncclRemoteError",     "ncclInProgress"
 	};
 
 	if ((unsigned int)rc >= sizeof(names) / sizeof(names[0]))
@@ -209,12 +209,15 @@ static int load(struct rank *r, const char *name)
 	if (!p->lib)
 		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
 				 "cannot load the plugin: %s; give the path of "
-				 "its .so file by --plugin", dlerror());
+				 "its .so file by --plugin",
+				 dlerror());
 	p->net = dlsym(p->lib, "ncclNetPlugin_v11");
 	if (!p->net)
-		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "%s exports no "
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "%s exports no "
 				 "ncclNetPlugin_v11; only tables of version 11 "
-				 "can be driven", name);
+				 "can be driven",
+				 name);
 	return 0;
 }
 
@@ -250,8 +253,10 @@ static int pick_device(struct rank *r)
 		if (index || (p->props.name && !strcmp(p->props.name, want)))
 			return 0;
 	}
-	return rank_fail(r, ERR_OTHER, EXIT_SKIP, "plugin %s has no device "
-			 "\"%s\" here (%d devices)", p->net->name, want, ndev);
+	return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+			 "plugin %s has no device "
+			 "\"%s\" here (%d devices)",
+			 p->net->name, want, ndev);
 }
 
 /* Loads, initialises and picks the device. */

@@ -34,8 +34,8 @@ int rank_fail(struct rank *r, enum error_kind kind, int code, const char *fmt,
 }
 
 /* A slot of the table that did not return ncclSuccess. */
-int net_fail(struct rank *r, const char *slot, ncclResult_t rc,
-	     const char *fmt, ...)
+int net_fail(struct rank *r, const char *slot, ncclResult_t rc, const char *fmt,
+	     ...)
 {
 	char what[256], size[48] = "", warn[512], said[560] = "";
 	va_list ap;
@@ -56,7 +56,8 @@ static int boot_fail(struct rank *r, const char *what, int rc)
 {
 	return rank_fail(r, ERR_OTHER, EXIT_FAIL, "%s: %s: %s", what,
 			 rc == -ETIMEDOUT ? "the other ranks did not follow" :
-			 "the launcher is gone", strerror(-rc));
+					    "the launcher is gone",
+			 strerror(-rc));
 }
 
 int rank_send(struct rank *r, enum msg_type type, const void *data, size_t len)
@@ -78,7 +79,8 @@ int rank_gather(struct rank *r, const void *mine, size_t len, void *all,
 		rc = io_full(r->fd, &h, sizeof(h), false, r->deadline);
 	if (!rc && (h.magic != MSG_MAGIC || h.type != MSG_GATHER ||
 		    h.len != len * r->ranks))
-		return rank_fail(r, ERR_OTHER, EXIT_FAIL, "the launcher's "
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+				 "the launcher's "
 				 "reply is malformed");
 	if (!rc && h.len)
 		rc = io_full(r->fd, all, h.len, false, r->deadline);
@@ -112,9 +114,10 @@ int rank_idle(struct rank *r, const char *what)
 		if (warn[0])
 			snprintf(said, sizeof(said), "; the plugin said: %s",
 				 warn);
-		return rank_fail(r, ERR_OTHER, EXIT_FAIL, "%s at size %zu: no "
-				 "end after %d s (--timeout)%s", what, r->size,
-				 r->o->timeout_s, said);
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+				 "%s at size %zu: no "
+				 "end after %d s (--timeout)%s",
+				 what, r->size, r->o->timeout_s, said);
 	}
 	if (poll(&p, 1, 0) > 0 && p.revents)
 		return boot_fail(r, what, -ECONNRESET);
@@ -142,7 +145,8 @@ static void cpu_model(char *buf, size_t size)
 
 static int send_info(struct rank *r)
 {
-	struct info_report i = { .pid = getpid(), .dev = r->plugin.dev,
+	struct info_report i = { .pid = getpid(),
+				 .dev = r->plugin.dev,
 				 .speed = r->plugin.props.speed };
 	const struct options *o = r->o;
 	struct utsname u;
@@ -156,8 +160,8 @@ static int send_info(struct rank *r)
 	if (o->nnetns)
 		snprintf(i.netns, sizeof(i.netns), "%s", o->netns[r->rank]);
 	snprintf(i.plugin, sizeof(i.plugin), "%.63s", r->plugin.net->name);
-	snprintf(i.device, sizeof(i.device), "%.63s", r->plugin.props.name ?
-		 r->plugin.props.name : "(no name)");
+	snprintf(i.device, sizeof(i.device), "%.63s",
+		 r->plugin.props.name ? r->plugin.props.name : "(no name)");
 	snprintf(i.memory, sizeof(i.memory), "%s",
 		 r->memory == MEM_UDMABUF ? "udmabuf" : "host");
 	return rank_send(r, MSG_INFO, &i, sizeof(i));
@@ -178,8 +182,10 @@ static int pick_memory(struct rank *r)
 	}
 	if (r->o->memory == MEM_AUTO)
 		return 0;
-	return rank_fail(r, ERR_OTHER, EXIT_SKIP, "--memory udmabuf: %s",
-			 why[0] ? why : "the plugin's device does not take "
+	return rank_fail(
+		r, ERR_OTHER, EXIT_SKIP, "--memory udmabuf: %s",
+		why[0] ? why :
+			 "the plugin's device does not take "
 			 "dma-bufs (no NCCL_PTR_DMABUF, or no regMrDmaBuf)");
 }
 
@@ -198,8 +204,10 @@ static int measure(struct rank *r)
 
 static int start(struct rank *r, const struct variant *v)
 {
-	struct msg_hello h = { .version = MSG_VERSION, .rank = r->rank,
-			       .ranks = r->ranks, .run = r->run,
+	struct msg_hello h = { .version = MSG_VERSION,
+			       .rank = r->rank,
+			       .ranks = r->ranks,
+			       .run = r->run,
 			       .digest = options_digest(r->o) };
 	int rc;
 
@@ -227,7 +235,11 @@ int rank_main(const struct options *o, const struct variant *v, int run,
 	int rc;
 
 	r = (struct rank){
-		.o = o, .rank = rank, .ranks = o->ranks, .run = run, .fd = fd,
+		.o = o,
+		.rank = rank,
+		.ranks = o->ranks,
+		.run = run,
+		.fd = fd,
 		.deadline = now_ns() + o->timeout_s * 1000000000ll,
 		.check = o->check && !variant_unchecked(v),
 	};

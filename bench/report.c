@@ -47,8 +47,8 @@ static void print_unchecked(const struct options *o, const struct variant *v)
 		       v ? " is " : "");
 	else if (variant_unchecked(v))
 		printf("# %s%snot verified: NCCL_DEVMEM_GATHER=none leaves the "
-		       "payload in the pool\n", v ? v->name : "",
-		       v ? " is " : "");
+		       "payload in the pool\n",
+		       v ? v->name : "", v ? " is " : "");
 }
 
 static void print_columns(const struct options *o)
@@ -100,9 +100,10 @@ void report_ranks(const struct options *o, const struct result *res,
 	for (r = 0; r < o->ranks; r++) {
 		i = &res->info[r];
 		printf("# %s Rank %2d Pid %6u on %s%s%s plugin %s device %d %s "
-		       "%d Mb/s memory %s\n", name, r, i->pid, i->host,
-		       i->netns[0] ? " netns " : "", i->netns, i->plugin,
-		       i->dev, i->device, i->speed, i->memory);
+		       "%d Mb/s memory %s\n",
+		       name, r, i->pid, i->host, i->netns[0] ? " netns " : "",
+		       i->netns, i->plugin, i->dev, i->device, i->speed,
+		       i->memory);
 	}
 }
 
@@ -110,12 +111,13 @@ void report_ranks(const struct options *o, const struct result *res,
 void report_header(const struct options *o, const struct result *res)
 {
 	printf("# devmem-bench %s: %d ranks, %zu to %zu bytes, factor %u, "
-	       "check %d\n# command: %s\n", mode_name(o->mode), o->ranks,
-	       o->min_bytes, o->max_bytes, o->factor, o->check, o->command);
+	       "check %d\n# command: %s\n",
+	       mode_name(o->mode), o->ranks, o->min_bytes, o->max_bytes,
+	       o->factor, o->check, o->command);
 	if (o->mode == MODE_ALLREDUCE)
 		printf("# %d channels, slice %zu bytes, warmup iters: %d "
-		       "iters: %d\n", o->channels, o->slice, o->warmup,
-		       o->iters);
+		       "iters: %d\n",
+		       o->channels, o->slice, o->warmup, o->iters);
 	print_machines(o, res);
 	if (!o->nvariants) {
 		report_ranks(o, res, "");
@@ -150,7 +152,8 @@ void report_row(const struct options *o, const struct row *row)
 	switch (o->mode) {
 	case MODE_ALLREDUCE:
 		printf("%12llu  %12llu  %8s  %6s  %6d  %7s  %6.2f  %6.2f  "
-		       "%5s\n", (unsigned long long)row->size,
+		       "%5s\n",
+		       (unsigned long long)row->size,
 		       (unsigned long long)row->size / sizeof(float), "float",
 		       "sum", -1, a, row->gbps, row->gbps * bus_factor(o),
 		       wrong);
@@ -193,8 +196,7 @@ void report_path(int rank, const struct result *res, const char *prefix)
 	printf("rx=%s tx=%s", p->rx[0] ? p->rx : "none",
 	       p->tx[0] ? p->tx : "none");
 	for (i = 0; i < RX_KEYS; i++)
-		printf(" %s=%llu", rx_key(i),
-		       (unsigned long long)p->rx_sum[i]);
+		printf(" %s=%llu", rx_key(i), (unsigned long long)p->rx_sum[i]);
 	for (i = 0; i < TX_KEYS; i++)
 		printf(" %s%s=%llu", i == TX_SENT ? "" : "tx_", tx_key(i),
 		       (unsigned long long)p->tx_sum[i]);
@@ -246,8 +248,9 @@ void report_end(const struct options *o, const struct result *res)
 
 	print_summary(o, res);
 	if (res->code)
-		printf("# %s: %s\n", res->code == EXIT_SKIP ? "SKIPPED" :
-		       "FAILED", res->error);
+		printf("# %s: %s\n",
+		       res->code == EXIT_SKIP ? "SKIPPED" : "FAILED",
+		       res->error);
 	for (i = 0; i < o->ranks; i++)
 		if (res->has_path[i] && (res->path[i].lines || !res->code))
 			report_path(i, res, "");
@@ -315,11 +318,13 @@ void report_compare(const struct options *o, const struct result *all)
 	printf("#\n# %d rounds, the variants measured in turn in each; a ratio "
 	       "is of two runs of one round\n"
 	       "#                                       %s            ratio to "
-	       "%s%s\n", o->rounds, o->mode == MODE_LATENCY ?
-	       "us, half round trip" : o->mode == MODE_BANDWIDTH ?
-	       "GB/s               " : "busbw GB/s         ",
-	       o->variants[0].name, o->mode == MODE_BANDWIDTH ?
-	       "        cpu s/GB" : "");
+	       "%s%s\n",
+	       o->rounds,
+	       o->mode == MODE_LATENCY	 ? "us, half round trip" :
+	       o->mode == MODE_BANDWIDTH ? "GB/s               " :
+					   "busbw GB/s         ",
+	       o->variants[0].name,
+	       o->mode == MODE_BANDWIDTH ? "        cpu s/GB" : "");
 	printf("#       size variant             median       min       max   "
 	       "median     min     max%s  #wrong\n",
 	       o->mode == MODE_BANDWIDTH ? "      send     recv" : "");

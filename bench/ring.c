@@ -26,8 +26,8 @@
 
 /* Where one side of a channel is in the sequence of messages. */
 struct cursor {
-	size_t base, loop;	/* first element and elements of this loop */
-	size_t chunk;		/* elements of a full chunk of it */
+	size_t base, loop; /* first element and elements of this loop */
+	size_t chunk;	   /* elements of a full chunk of it */
 	size_t slices, slice;
 	int step;
 	bool end;
@@ -37,9 +37,9 @@ struct cursor {
 struct channel {
 	struct link *link;
 	int nr;
-	size_t first, last;	/* its elements of the data */
+	size_t first, last; /* its elements of the data */
 	struct cursor send, recv;
-	uint64_t total;		/* messages each way up to the end of this op */
+	uint64_t total; /* messages each way up to the end of this op */
 	uint64_t rposted, rdone, rflushed, rused;
 	uint64_t sfilled, sposted, sdone;
 	void *rreq[SLOTS], *freq[SLOTS], *consumed[SLOTS], *sreq[SLOTS];
@@ -48,7 +48,7 @@ struct channel {
 
 struct ring {
 	struct rank *r;
-	size_t slice;		/* elements */
+	size_t slice; /* elements */
 	float *in, *out;
 	int nchannels;
 	struct channel ch[MAX_CHANNELS];
@@ -106,8 +106,10 @@ static int chan_fail(const struct ring *g, const struct channel *c,
 		     const char *name, bool send, uint64_t nr, size_t bytes,
 		     ncclResult_t rc)
 {
-	return net_fail(g->r, name, rc, "%s rank %d on channel %d, message "
-			"%llu of %zu bytes", send ? "to" : "from",
+	return net_fail(g->r, name, rc,
+			"%s rank %d on channel %d, message "
+			"%llu of %zu bytes",
+			send ? "to" : "from",
 			send ? c->link->tx.peer : c->link->rx.peer, c->nr,
 			(unsigned long long)nr, bytes);
 }
@@ -125,8 +127,8 @@ static int post_recvs(struct ring *g, struct channel *c, bool *moved)
 	while (c->rposted < c->total && c->rposted - c->rused < SLOTS) {
 		data = slot(g, e, c->rposted);
 		req = NULL;
-		rc = p->net->irecv(e->comm, 1, &data, &bytes, &tag,
-				   &e->mhandle, NULL, &req);
+		rc = p->net->irecv(e->comm, 1, &data, &bytes, &tag, &e->mhandle,
+				   NULL, &req);
 		if (rc)
 			return chan_fail(g, c, "irecv", false, c->rposted,
 					 bytes, rc);
@@ -181,7 +183,8 @@ static int test_recvs(struct ring *g, struct channel *c, struct cursor *k,
 					 "test of a receive from rank %d on "
 					 "channel %d, message %llu, at size "
 					 "%zu: %d bytes received, %zu were "
-					 "sent", c->link->rx.peer, c->nr,
+					 "sent",
+					 c->link->rx.peer, c->nr,
 					 (unsigned long long)c->rdone,
 					 g->r->size, sizes[0],
 					 n * sizeof(float));
@@ -288,9 +291,9 @@ static int consume(struct ring *g, struct channel *c, bool *moved)
 			break;
 		reduce(g, c);
 		if (p->net->irecvConsumed) {
-			rc = p->net->irecvConsumed(c->link->rx.comm, 1,
-						   c->consumed[c->rused %
-							       SLOTS]);
+			rc = p->net->irecvConsumed(
+				c->link->rx.comm, 1,
+				c->consumed[c->rused % SLOTS]);
 			if (rc)
 				return chan_fail(g, c, "irecvConsumed", false,
 						 c->rused, 0, rc);
@@ -316,8 +319,8 @@ static int post_sends(struct ring *g, struct channel *c, bool *moved)
 		rc = p->net->isend(e->comm, slot(g, e, c->sposted), bytes,
 				   c->nr, e->mhandle, NULL, &req);
 		if (rc)
-			return chan_fail(g, c, "isend", true, c->sposted,
-					 bytes, rc);
+			return chan_fail(g, c, "isend", true, c->sposted, bytes,
+					 rc);
 		if (!req)
 			break;
 		c->sreq[c->sposted++ % SLOTS] = req;
@@ -451,7 +454,8 @@ static int finish_row(struct ring *g, struct row *row, struct share *mine)
 	row->us = seconds / r->o->iters * 1e6;
 	row->gbps = row->size / (row->us * 1e3);
 	if (row->wrong)
-		rank_fail(r, ERR_DATA, EXIT_FAIL, "%llu wrong elements at "
+		rank_fail(r, ERR_DATA, EXIT_FAIL,
+			  "%llu wrong elements at "
 			  "size %zu, %llu of them here",
 			  (unsigned long long)row->wrong, r->size,
 			  (unsigned long long)mine->wrong);
@@ -521,10 +525,11 @@ static int fault_phase(struct ring *g)
 			left--;
 	}
 	if (wrong)
-		rc = rank_fail(r, ERR_DATA, EXIT_FAIL, "%llu wrong elements "
+		rc = rank_fail(r, ERR_DATA, EXIT_FAIL,
+			       "%llu wrong elements "
 			       "at size %zu in iteration %d of the fault "
-			       "phase", (unsigned long long)wrong, r->size,
-			       i);
+			       "phase",
+			       (unsigned long long)wrong, r->size, i);
 	return rc;
 }
 
@@ -547,13 +552,16 @@ int ring_run(struct rank *r)
 	size_t max = r->o->max_bytes;
 	int i, rc;
 
-	g = (struct ring){ .r = r, .slice = r->o->slice / sizeof(float),
+	g = (struct ring){ .r = r,
+			   .slice = r->o->slice / sizeof(float),
 			   .nchannels = r->o->channels };
 	g.in = calloc(1, max);
 	g.out = malloc(max);
 	if (!g.in || !g.out)
-		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "no memory for two "
-				 "buffers of %zu bytes", max);
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "no memory for two "
+				 "buffers of %zu bytes",
+				 max);
 	r->nlinks = r->o->channels;
 	for (i = 0; i < r->nlinks; i++) {
 		r->links[i].tx.peer = (r->rank + 1) % r->ranks;

@@ -34,7 +34,7 @@ struct tcp_req {
 struct tcp_comm {
 	int fd;
 	bool send;
-	unsigned int head, tail;	/* head: the oldest not complete */
+	unsigned int head, tail; /* head: the oldest not complete */
 	struct tcp_req req[QUEUE];
 };
 
@@ -45,8 +45,8 @@ static struct {
 	ncclDebugLogger_t log;
 } tcp;
 
-#define tcp_warn(fmt, ...)						\
-	tcp.log(NCCL_LOG_WARN, NCCL_SUBSYS_NET, __func__, __LINE__,	\
+#define tcp_warn(fmt, ...)                                          \
+	tcp.log(NCCL_LOG_WARN, NCCL_SUBSYS_NET, __func__, __LINE__, \
 		"tcp: " fmt, __VA_ARGS__)
 
 /* NCCL_SOCKET_IFNAME's syntax: comma list of prefixes, "=" exact, "^" not. */
@@ -66,7 +66,7 @@ static bool ifname_wanted(const char *list, const char *name)
 		if (n && !strncmp(name, list, n) && (!exact || !name[n]))
 			hit = true;
 	}
-	return hit != not;
+	return hit != not ;
 }
 
 static bool usable(const struct ifaddrs *a, const char *list)
@@ -105,8 +105,8 @@ static ncclResult_t tcp_init(void **ctx, uint64_t id,
 		;
 	if (a) {
 		tcp.len = a->ifa_addr->sa_family == AF_INET ?
-			  sizeof(struct sockaddr_in) :
-			  sizeof(struct sockaddr_in6);
+				  sizeof(struct sockaddr_in) :
+				  sizeof(struct sockaddr_in6);
 		memcpy(&tcp.addr, a->ifa_addr, tcp.len);
 		snprintf(tcp.name, sizeof(tcp.name), "%s", a->ifa_name);
 	}
@@ -125,8 +125,10 @@ static ncclResult_t tcp_properties(int dev, ncclNetProperties_v11_t *props)
 	if (dev)
 		return ncclInvalidArgument;
 	*props = (ncclNetProperties_v11_t){
-		.name = tcp.name, .ptrSupport = NCCL_PTR_HOST | NCCL_PTR_DMABUF,
-		.maxComms = 1024, .maxRecvs = 1,
+		.name = tcp.name,
+		.ptrSupport = NCCL_PTR_HOST | NCCL_PTR_DMABUF,
+		.maxComms = 1024,
+		.maxRecvs = 1,
 		.netDeviceType = NCCL_NET_DEVICE_HOST,
 		.vProps = { .ndevs = 1 },
 		.maxP2pBytes = NCCL_MAX_NET_SIZE_BYTES,
@@ -167,8 +169,8 @@ static ncclResult_t tcp_listen_comm(void *ctx, int dev, void *handle,
 	(void)dev;
 	_Static_assert(sizeof(a) <= NCCL_NET_HANDLE_MAXSIZE, "handle");
 	fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) ||
-	    listen(fd, 4) || getsockname(fd, (struct sockaddr *)&a, &len))
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) || listen(fd, 4) ||
+	    getsockname(fd, (struct sockaddr *)&a, &len))
 		return sys_fail("listen", fd);
 	memcpy(handle, &a, sizeof(a));
 	*comm = comm_new(fd, false);
@@ -191,8 +193,9 @@ static ncclResult_t tcp_connect(void *ctx, int dev, void *handle, void **comm,
 	if (fd < 0)
 		return sys_fail("socket", fd);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	if (connect(fd, (struct sockaddr *)&a, a.ss_family == AF_INET ?
-		    sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6)))
+	if (connect(fd, (struct sockaddr *)&a,
+		    a.ss_family == AF_INET ? sizeof(struct sockaddr_in) :
+					     sizeof(struct sockaddr_in6)))
 		return sys_fail("connect", fd);
 	*comm = comm_new(fd, true);
 	return *comm ? ncclSuccess : sys_fail("connect", fd);
@@ -209,7 +212,8 @@ static ncclResult_t tcp_accept(void *listen_comm, void **comm,
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR ?
-		       ncclSuccess : sys_fail("accept", fd);
+			       ncclSuccess :
+			       sys_fail("accept", fd);
 	*comm = comm_new(fd, false);
 	return *comm ? ncclSuccess : sys_fail("accept", fd);
 }
@@ -248,8 +252,9 @@ static ncclResult_t post(struct tcp_comm *c, void *data, size_t size,
 	*request = NULL;
 	if (q->used)
 		return ncclSuccess;
-	*q = (struct tcp_req){ .comm = c, .data = data, .size = size,
-			       .used = true };
+	*q = (struct tcp_req){
+		.comm = c, .data = data, .size = size, .used = true
+	};
 	c->tail++;
 	*request = q;
 	return ncclSuccess;

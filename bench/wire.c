@@ -82,8 +82,9 @@ int io_full(int fd, void *data, size_t len, bool write, int64_t deadline)
 int msg_send(int fd, enum msg_type type, unsigned int flags, const void *data,
 	     size_t len, int64_t deadline)
 {
-	struct msg_head h = { .magic = MSG_MAGIC, .type = type,
-			      .flags = flags, .len = len };
+	struct msg_head h = {
+		.magic = MSG_MAGIC, .type = type, .flags = flags, .len = len
+	};
 	int rc;
 
 	rc = io_full(fd, &h, sizeof(h), true, deadline);
@@ -155,8 +156,10 @@ int tcp_dial(const char *hostport, int64_t deadline, char *why, size_t size)
 		}
 	}
 	freeaddrinfo(list);
-	snprintf(why, size, "cannot connect to rank 0 at %s: %s; is it "
-		 "started, and is the port open?", hostport, strerror(err));
+	snprintf(why, size,
+		 "cannot connect to rank 0 at %s: %s; is it "
+		 "started, and is the port open?",
+		 hostport, strerror(err));
 	return -1;
 }
 
@@ -167,8 +170,8 @@ int tcp_listen(const char *hostport, char *why, size_t size)
 
 	if (!list)
 		return -1;
-	fd = socket(list->ai_family,
-		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		    0);
 	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 		if (!bind(fd, list->ai_addr, list->ai_addrlen) &&

@@ -50,26 +50,26 @@ struct devmem_request;	/* a send or a receive under way */
 
 /* What the receive pool is made of. */
 enum devmem_region_kind {
-	DEVMEM_REGION_AUTO,	/* GPU memory where there is a GPU, else none */
-	DEVMEM_REGION_NONE,	/* no pool: payload arrives in host memory */
-	DEVMEM_REGION_UDMABUF,	/* host memory exported by /dev/udmabuf */
+	DEVMEM_REGION_AUTO,    /* GPU memory where there is a GPU, else none */
+	DEVMEM_REGION_NONE,    /* no pool: payload arrives in host memory */
+	DEVMEM_REGION_UDMABUF, /* host memory exported by /dev/udmabuf */
 };
 
 /* Who moves payload from the pool to its destination. */
 enum devmem_gather_kind {
 	DEVMEM_GATHER_CPU,
-	DEVMEM_GATHER_NONE,	/* nobody: for measurements, data stays behind */
+	DEVMEM_GATHER_NONE, /* nobody: for measurements, data stays behind */
 };
 
 enum devmem_log_level {
-	DEVMEM_LOG_WARN,	/* something will not work: what, why, remedy */
-	DEVMEM_LOG_INFO,	/* which path is live; counters */
+	DEVMEM_LOG_WARN, /* something will not work: what, why, remedy */
+	DEVMEM_LOG_INFO, /* which path is live; counters */
 	DEVMEM_LOG_TRACE,
 };
 
 /* Refuse to run on anything else (struct devmem_options.require). */
-#define DEVMEM_REQUIRE_RX 0x1u	/* receive by devmem */
-#define DEVMEM_REQUIRE_TX 0x2u	/* send by devmem */
+#define DEVMEM_REQUIRE_RX 0x1u /* receive by devmem */
+#define DEVMEM_REQUIRE_TX 0x2u /* send by devmem */
 
 /* May be called from any thread that is inside a call of this library. */
 typedef void (*devmem_log_fn)(void *arg, enum devmem_log_level level,
@@ -77,8 +77,8 @@ typedef void (*devmem_log_fn)(void *arg, enum devmem_log_level level,
 
 /* Filled by devmem_options_init(); then change what is to differ. */
 struct devmem_options {
-	size_t struct_size;	/* set by devmem_options_init() */
-	devmem_log_fn log;	/* NULL: silent */
+	size_t struct_size; /* set by devmem_options_init() */
+	devmem_log_fn log;  /* NULL: silent */
 	void *log_arg;
 	/*
 	 * Which interfaces: comma list of prefixes; a leading '=' makes them
@@ -88,39 +88,39 @@ struct devmem_options {
 	const char *ifname;
 	enum devmem_region_kind region;
 	enum devmem_gather_kind gather;
-	size_t pool_bytes;	/* a multiple of the page size */
-	unsigned int queues;	/* receive queues to bind the pool to */
-	unsigned int flows;	/* TCP connections for payload, 1..16 */
-	size_t inline_bytes;	/* messages up to this travel on control */
-	size_t chunk_bytes;	/* larger ones are cut in pieces of this */
-	unsigned int require;	/* mask of DEVMEM_REQUIRE_* */
-	bool nic_manual;	/* leave header split and RSS as they are */
+	size_t pool_bytes;    /* a multiple of the page size */
+	unsigned int queues;  /* receive queues to bind the pool to */
+	unsigned int flows;   /* TCP connections for payload, 1..16 */
+	size_t inline_bytes;  /* messages up to this travel on control */
+	size_t chunk_bytes;   /* larger ones are cut in pieces of this */
+	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
+	bool nic_manual;      /* leave header split and RSS as they are */
 };
 
 /* A network interface as a device. */
 struct devmem_nic_props {
 	char name[16];
 	unsigned int ifindex;
-	char pci_path[128];	/* realpath under /sys, "" if not PCI */
+	char pci_path[128]; /* realpath under /sys, "" if not PCI */
 	unsigned int speed_mbps;
-	uint64_t guid;		/* equal for functions of one card */
-	bool devmem_rx;		/* no obstacle to devmem receive was found */
-	char reason[160];	/* the first obstacle, "" if none */
+	uint64_t guid;	  /* equal for functions of one card */
+	bool devmem_rx;	  /* no obstacle to devmem receive was found */
+	char reason[160]; /* the first obstacle, "" if none */
 };
 
 /* Counters of one connection. Those in bytes count payload only. */
 struct devmem_stats {
 	uint64_t messages;
-	uint64_t bytes_inline;	/* on the control connection */
-	uint64_t bytes_devmem;	/* received into the pool */
-	uint64_t bytes_linear;	/* part of a packet that missed the pool */
-	uint64_t bytes_host;	/* flow bytes received into, or sent from, host
+	uint64_t bytes_inline; /* on the control connection */
+	uint64_t bytes_devmem; /* received into the pool */
+	uint64_t bytes_linear; /* part of a packet that missed the pool */
+	uint64_t bytes_host;   /* flow bytes received into, or sent from, host
 				 * memory */
 	uint64_t frags;
 	uint64_t tokens_received;
 	uint64_t tokens_returned;
 	uint64_t dontneed_calls;
-	uint64_t grants;	/* GRANT records sent, or received */
+	uint64_t grants; /* GRANT records sent, or received */
 };
 
 /** Fill @o with the defaults. */

@@ -46,28 +46,27 @@ typedef enum {
 } ncclDebugLogLevel;
 
 #define NCCL_SUBSYS_INIT 0x01ul
-#define NCCL_SUBSYS_NET  0x10ul
-#define NCCL_SUBSYS_REG  0x2000ul
+#define NCCL_SUBSYS_NET	 0x10ul
+#define NCCL_SUBSYS_REG	 0x2000ul
 
 typedef void (*ncclDebugLogger_t)(ncclDebugLogLevel level, unsigned long flags,
-				  const char *file, int line,
-				  const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+				  const char *file, int line, const char *fmt,
+				  ...) __attribute__((format(printf, 5, 6)));
 
 /* Reports events of a request to NCCL's profiler; may be NULL. */
 typedef ncclResult_t (*ncclProfilerCallback_t)(void **event, int type,
-					       void *phandle,
-					       int64_t plugin_id, void *data);
+					       void *phandle, int64_t plugin_id,
+					       void *data);
 
 /* Kinds of memory: the `type` of regMr, and the mask in ptrSupport. */
-#define NCCL_PTR_HOST   0x1
-#define NCCL_PTR_CUDA   0x2
+#define NCCL_PTR_HOST	0x1
+#define NCCL_PTR_CUDA	0x2
 #define NCCL_PTR_DMABUF 0x4
 
 /* Size of the handle that listen fills in and the peer's connect reads. */
 #define NCCL_NET_HANDLE_MAXSIZE 128
 /* Requests that NCCL may have outstanding on one comm. */
-#define NCCL_NET_MAX_REQUESTS   32
+#define NCCL_NET_MAX_REQUESTS 32
 /* Upper bound of maxP2pBytes and maxCollBytes: 1 TiB. */
 #define NCCL_MAX_NET_SIZE_BYTES (1ull << 40)
 /* irecv may be entered with *request equal to this: completion is optional. */
@@ -104,17 +103,17 @@ typedef struct {
 
 /* NCCL passes this uninitialised: getProperties must set every field. */
 typedef struct {
-	char *name;	  /* unique among the devices; owned by the plugin */
-	char *pciPath;	  /* path under /sys, or NULL; owned by the plugin */
-	uint64_t guid;	  /* equal for functions of one physical card */
-	int ptrSupport;	  /* mask of NCCL_PTR_* */
-	int regIsGlobal;  /* a registration is good for every comm */
-	int forceFlush;	  /* iflush after every receive to GPU memory */
-	int speed;	  /* Mbit/s */
+	char *name;	 /* unique among the devices; owned by the plugin */
+	char *pciPath;	 /* path under /sys, or NULL; owned by the plugin */
+	uint64_t guid;	 /* equal for functions of one physical card */
+	int ptrSupport;	 /* mask of NCCL_PTR_* */
+	int regIsGlobal; /* a registration is good for every comm */
+	int forceFlush;	 /* iflush after every receive to GPU memory */
+	int speed;	 /* Mbit/s */
 	int port;
-	float latency;	  /* microseconds, 0 unknown */
+	float latency; /* microseconds, 0 unknown */
 	int maxComms;
-	int maxRecvs;	  /* receives that one irecv may group */
+	int maxRecvs; /* receives that one irecv may group */
 	ncclNetDeviceType netDeviceType;
 	int netDeviceVersion;
 	ncclNetVDeviceProps_v11_t vProps;
@@ -149,7 +148,8 @@ typedef struct {
 	const char *name;
 	ncclResult_t (*init)(void **ctx, uint64_t comm_id,
 			     ncclNetCommConfig_v11_t *config,
-			     ncclDebugLogger_t log, ncclProfilerCallback_t prof);
+			     ncclDebugLogger_t log,
+			     ncclProfilerCallback_t prof);
 	ncclResult_t (*devices)(int *ndev);
 	ncclResult_t (*getProperties)(int dev, ncclNetProperties_v11_t *props);
 	ncclResult_t (*listen)(void *ctx, int dev, void *handle,
@@ -179,15 +179,14 @@ typedef struct {
 	ncclResult_t (*closeRecv)(void *recv_comm);
 	ncclResult_t (*closeListen)(void *listen_comm);
 	ncclResult_t (*getDeviceMr)(void *comm, void *mhandle,
-				    void **dptr_mhandle);	/* NULL allowed */
+				    void **dptr_mhandle); /* NULL allowed */
 	ncclResult_t (*irecvConsumed)(void *recv_comm, int n,
-				      void *request);		/* NULL allowed */
-	ncclResult_t (*makeVDevice)(int *dev,
-				    ncclNetVDeviceProps_v11_t *props);
-								/* NULL allowed */
-	ncclResult_t (*finalize)(void *ctx);	/* ctx NULL after a failed init */
+				      void *request); /* NULL allowed */
+	ncclResult_t (*makeVDevice)(int *dev, ncclNetVDeviceProps_v11_t *props);
+	/* NULL allowed */
+	ncclResult_t (*finalize)(void *ctx); /* ctx NULL after a failed init */
 	ncclResult_t (*setNetAttr)(void *ctx,
-				   ncclNetAttr_v11_t *attr);	/* NULL allowed */
+				   ncclNetAttr_v11_t *attr); /* NULL allowed */
 } ncclNet_v11_t;
 
 NCCL_ABI_ASSERT(sizeof(void *) == 8, "LP64 only");

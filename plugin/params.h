@@ -10,22 +10,22 @@
 #include "devmem.h"
 
 enum param_kind {
-	PARAM_SIZE,	/* bytes; suffixes K, M, G */
+	PARAM_SIZE, /* bytes; suffixes K, M, G */
 	PARAM_COUNT,
-	PARAM_CHOICE,	/* one of the words; its index is the value */
-	PARAM_WORDS,	/* comma list of the words; bit i for word i */
+	PARAM_CHOICE, /* one of the words; its index is the value */
+	PARAM_WORDS,  /* comma list of the words; bit i for word i */
 	PARAM_TEXT,
 };
 
 struct param {
-	const char *name;	/* of the environment variable */
-	const char *fallback;	/* another one, if that is unset, or NULL */
+	const char *name;     /* of the environment variable */
+	const char *fallback; /* another one, if that is unset, or NULL */
 	enum param_kind kind;
-	size_t offset;		/* of the field in struct devmem_options */
-	size_t min, max;	/* SIZE and COUNT */
-	const char *words;	/* CHOICE and WORDS: "a|b|c" */
-	const char *preset;	/* the default, in words */
-	const char *sentence;	/* what it does */
+	size_t offset;	      /* of the field in struct devmem_options */
+	size_t min, max;      /* SIZE and COUNT */
+	const char *words;    /* CHOICE and WORDS: "a|b|c" */
+	const char *preset;   /* the default, in words */
+	const char *sentence; /* what it does */
 };
 
 extern const struct param params[];

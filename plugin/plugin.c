@@ -24,8 +24,8 @@ static _Atomic(ncclDebugLogger_t) logger;
 /* Names and paths that getProperties hands out; NCCL keeps the pointers. */
 static struct devmem_nic_props devices[MAX_DEVICES];
 static int device_count;
-static unsigned int contexts;	/* the list stays while there is one */
-static bool can_import;	/* dma-bufs that the CPU can map */
+static unsigned int contexts; /* the list stays while there is one */
+static bool can_import;	      /* dma-bufs that the CPU can map */
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void log_to_nccl(void *arg, enum devmem_log_level level,
@@ -44,12 +44,12 @@ static void log_to_nccl(void *arg, enum devmem_log_level level,
 		   line, "NET/devmem %s", text);
 }
 
-#define PLUGIN_WARN(...)                                                       \
-	do {                                                                   \
-		char text_[512];                                               \
-		snprintf(text_, sizeof(text_), __VA_ARGS__);                   \
-		log_to_nccl(NULL, DEVMEM_LOG_WARN, "plugin.c", __LINE__,       \
-			    text_);                                            \
+#define PLUGIN_WARN(...)                                                 \
+	do {                                                             \
+		char text_[512];                                         \
+		snprintf(text_, sizeof(text_), __VA_ARGS__);             \
+		log_to_nccl(NULL, DEVMEM_LOG_WARN, "plugin.c", __LINE__, \
+			    text_);                                      \
 	} while (0)
 
 static void learn_devices(struct devmem *d, const struct devmem_options *o)
@@ -93,7 +93,7 @@ static ncclResult_t net_init(void **ctx, uint64_t comm_id,
 static ncclResult_t net_finalize(void *ctx)
 {
 	if (!ctx)
-		return ncclSuccess;	/* after an init that failed */
+		return ncclSuccess; /* after an init that failed */
 	devmem_close(ctx);
 	pthread_mutex_lock(&devices_lock);
 	contexts--;
@@ -158,12 +158,12 @@ static ncclResult_t net_connect(void *ctx, int dev, void *handle,
 				void **send_comm,
 				ncclNetDeviceHandle_v11_t **dev_handle)
 {
-	(void)dev_handle;	/* no device offload */
+	(void)dev_handle; /* no device offload */
 	*send_comm = NULL;
 	if (!ctx || !handle)
 		return ncclInvalidArgument;
-	return result_or_again(devmem_connect(ctx, dev, handle,
-				(struct devmem_conn **)send_comm));
+	return result_or_again(devmem_connect(
+		ctx, dev, handle, (struct devmem_conn **)send_comm));
 }
 
 static ncclResult_t net_accept(void *listen_comm, void **recv_comm,
@@ -171,8 +171,8 @@ static ncclResult_t net_accept(void *listen_comm, void **recv_comm,
 {
 	(void)dev_handle;
 	*recv_comm = NULL;
-	return result_or_again(devmem_accept(listen_comm,
-				(struct devmem_conn **)recv_comm));
+	return result_or_again(
+		devmem_accept(listen_comm, (struct devmem_conn **)recv_comm));
 }
 
 static ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
@@ -184,15 +184,15 @@ static ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
 			    "possible; is NCCL_DMABUF_ENABLE=0 set?");
 		return ncclInvalidUsage;
 	}
-	return result_of(devmem_mr_host(comm, data, size,
-					(struct devmem_mr **)mhandle));
+	return result_of(
+		devmem_mr_host(comm, data, size, (struct devmem_mr **)mhandle));
 }
 
 static ncclResult_t net_reg_mr_dmabuf(void *comm, void *data, size_t size,
 				      int type, uint64_t offset, int fd,
 				      void **mhandle)
 {
-	(void)type;	/* whose memory it is, the dma-buf knows */
+	(void)type; /* whose memory it is, the dma-buf knows */
 	*mhandle = NULL;
 	return result_of(devmem_mr_dmabuf(comm, data, size, offset, fd,
 					  (struct devmem_mr **)mhandle));
@@ -208,13 +208,13 @@ static ncclResult_t net_dereg_mr(void *comm, void *mhandle)
 static ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
 			      void *mhandle, void *phandle, void **request)
 {
-	(void)tag;	/* picks a slot of a grouped receive: there is one */
+	(void)tag; /* picks a slot of a grouped receive: there is one */
 	(void)phandle;
 	*request = NULL;
 	if (size > MAX_MESSAGE_BYTES)
 		return ncclInvalidArgument;
 	return result_or_again(devmem_send(send_comm, data, size, mhandle,
-				(struct devmem_request **)request));
+					   (struct devmem_request **)request));
 }
 
 static ncclResult_t net_irecv(void *recv_comm, int n, void **data,
@@ -230,8 +230,8 @@ static ncclResult_t net_irecv(void *recv_comm, int n, void **data,
 		return ncclInvalidArgument;
 	}
 	return result_or_again(devmem_recv(recv_comm, data[0], sizes[0],
-				mhandles ? mhandles[0] : NULL,
-				(struct devmem_request **)request));
+					   mhandles ? mhandles[0] : NULL,
+					   (struct devmem_request **)request));
 }
 
 static ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
@@ -286,8 +286,7 @@ static ncclResult_t net_set_attr(void *ctx, ncclNetAttr_v11_t *attr)
 	return ncclSuccess;
 }
 
-__attribute__((visibility("default")))
-ncclNet_v11_t ncclNetPlugin_v11 = {
+__attribute__((visibility("default"))) ncclNet_v11_t ncclNetPlugin_v11 = {
 	.name = "devmem",
 	.init = net_init,
 	.devices = net_devices,
@@ -305,9 +304,9 @@ ncclNet_v11_t ncclNetPlugin_v11 = {
 	.closeSend = net_close_comm,
 	.closeRecv = net_close_comm,
 	.closeListen = net_close_listen,
-	.getDeviceMr = NULL,	/* no device offload */
+	.getDeviceMr = NULL, /* no device offload */
 	.irecvConsumed = NULL,
-	.makeVDevice = NULL,	/* devices are not bonded */
+	.makeVDevice = NULL, /* devices are not bonded */
 	.finalize = net_finalize,
 	.setNetAttr = net_set_attr,
 };

@@ -11,26 +11,26 @@
 #include <sys/socket.h>
 
 enum piece_where {
-	PIECE_DEVMEM,	/* in the pool, at offset; token to be returned */
-	PIECE_LINEAR,	/* in the iov: a packet's bytes that were not split */
-	PIECE_HOST,	/* in the iov, without a cmsg: an ordinary packet */
+	PIECE_DEVMEM, /* in the pool, at offset; token to be returned */
+	PIECE_LINEAR, /* in the iov: a packet's bytes that were not split */
+	PIECE_HOST,   /* in the iov, without a cmsg: an ordinary packet */
 };
 
 /* A run of the stream's bytes; runs follow each other in stream order. */
 struct piece {
 	enum piece_where where;
 	uint32_t len;
-	uint64_t offset;	/* DEVMEM: in the pool. Else: in the iov */
-	uint32_t token;		/* DEVMEM */
-	uint32_t dmabuf_id;	/* DEVMEM */
+	uint64_t offset;    /* DEVMEM: in the pool. Else: in the iov */
+	uint32_t token;	    /* DEVMEM */
+	uint32_t dmabuf_id; /* DEVMEM */
 };
 
 struct piece_walk {
 	const struct msghdr *msg;
 	struct cmsghdr *next;
-	size_t left;		/* bytes of the call not yet accounted for */
+	size_t left; /* bytes of the call not yet accounted for */
 	uint64_t iov_offset;
-	bool any;		/* a cmsg of ours has been seen */
+	bool any; /* a cmsg of ours has been seen */
 };
 
 /**

@@ -251,13 +251,13 @@ void conn_established(struct devmem_conn *c, const char *reason)
 		     c->nic->info.name, peer, c->flows);
 	else if (p)
 		INFO("path recv open nic=%s peer=%s rx=devmem region=%s "
-		     "queues=%s flows=%u", c->nic->info.name, peer,
-		     p->region.ops->name,
+		     "queues=%s flows=%u",
+		     c->nic->info.name, peer, p->region.ops->name,
 		     rxpool_queues_text(p, queues, sizeof(queues)), c->flows);
 	else
 		INFO("path recv open nic=%s peer=%s rx=host flows=%u "
-		     "reason=\"%s\"", c->nic->info.name, peer, c->flows,
-		     reason);
+		     "reason=\"%s\"",
+		     c->nic->info.name, peer, c->flows, reason);
 }
 
 static void log_done(const struct devmem_conn *c)
@@ -268,19 +268,19 @@ static void log_done(const struct devmem_conn *c)
 	addr_text(&c->peer, false, peer, sizeof(peer));
 	if (c->is_sender)
 		INFO("path send done nic=%s peer=%s tx=host sent=%" PRIu64
-		     " inline=%" PRIu64 " grants=%" PRIu64
-		     " messages=%" PRIu64, c->nic->info.name, peer,
-		     s->bytes_host, s->bytes_inline, s->grants, s->messages);
+		     " inline=%" PRIu64 " grants=%" PRIu64 " messages=%" PRIu64,
+		     c->nic->info.name, peer, s->bytes_host, s->bytes_inline,
+		     s->grants, s->messages);
 	else
 		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
 		     " linear=%" PRIu64 " host=%" PRIu64 " inline=%" PRIu64
 		     " frags=%" PRIu64 " tokens=%" PRIu64 " returned=%" PRIu64
 		     " dontneed=%" PRIu64 " grants=%" PRIu64
-		     " messages=%" PRIu64, c->nic->info.name, peer, rx_path(c),
-		     s->bytes_devmem, s->bytes_linear, s->bytes_host,
-		     s->bytes_inline, s->frags, s->tokens_received,
-		     s->tokens_returned, s->dontneed_calls, s->grants,
-		     s->messages);
+		     " messages=%" PRIu64,
+		     c->nic->info.name, peer, rx_path(c), s->bytes_devmem,
+		     s->bytes_linear, s->bytes_host, s->bytes_inline, s->frags,
+		     s->tokens_received, s->tokens_returned, s->dontneed_calls,
+		     s->grants, s->messages);
 }
 
 /*

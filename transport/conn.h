@@ -56,45 +56,45 @@ struct run {
 /* One TCP connection with payload only, from the sender to the receiver. */
 struct flow {
 	int fd;
-	uint16_t port;		/* the sender's */
+	uint16_t port; /* the sender's */
 	bool has_rule;
-	uint32_t rule;		/* location of its steering rule */
+	uint32_t rule; /* location of its steering rule */
 	/* Runs that follow each other in the stream, oldest first. */
 	struct run run[FLOW_RUNS];
 	unsigned int first, count;
-	size_t pending;		/* bytes in these runs */
+	size_t pending; /* bytes in these runs */
 	struct token_batch tokens;
-	uint64_t tokens_ticket;	/* tokens may go back when this is done */
+	uint64_t tokens_ticket; /* tokens may go back when this is done */
 };
 
 struct control {
 	int fd;
 	struct wire_reader in;
-	uint8_t *out;		/* [head, tail) is to be sent */
+	uint8_t *out; /* [head, tail) is to be sent */
 	size_t out_head, out_tail;
-	bool eof;		/* the peer sends no more */
-	bool bye;		/* and said so */
+	bool eof; /* the peer sends no more */
+	bool bye; /* and said so */
 };
 
 /* Receiver only. */
 struct receiver {
-	struct rxpool *pool;	/* NULL: flows are received by host memory */
-	bool devmem;		/* there was a pool when it was set up */
+	struct rxpool *pool; /* NULL: flows are received by host memory */
+	bool devmem;	     /* there was a pool when it was set up */
 	struct credit_member credit;
-	size_t niov_bytes;	/* payload of one niov in the worst packing */
-	size_t unreceived;	/* bytes granted and not here yet */
-	uint64_t grant_seq;	/* oldest message that wants more grant */
-	uint64_t grants_sent;	/* grants of messages before this are sent */
-	bool grants_urgent;	/* some message is granted in part only */
-	uint64_t data_seq;	/* message that the next DATA is about */
-	bool stalled;		/* a DATA record waits for a request, or room */
+	size_t niov_bytes;    /* payload of one niov in the worst packing */
+	size_t unreceived;    /* bytes granted and not here yet */
+	uint64_t grant_seq;   /* oldest message that wants more grant */
+	uint64_t grants_sent; /* grants of messages before this are sent */
+	bool grants_urgent;   /* some message is granted in part only */
+	uint64_t data_seq;    /* message that the next DATA is about */
+	bool stalled;	      /* a DATA record waits for a request, or room */
 	struct gather_engine gather;
 };
 
 /* Sender only. */
 struct sender {
-	uint64_t emit_seq;	/* message whose DATA is to be sent next */
-	bool announced;		/* its size has been sent ahead of a grant */
+	uint64_t emit_seq; /* message whose DATA is to be sent next */
+	bool announced;	   /* its size has been sent ahead of a grant */
 	size_t inline_bytes;
 	size_t chunk_bytes;
 	/* Grants for messages that are not posted here yet. */
@@ -105,21 +105,21 @@ struct sender {
 
 struct devmem_conn {
 	struct devmem *ctx;
-	struct devmem_conn *next;	/* in the context's list */
+	struct devmem_conn *next; /* in the context's list */
 	struct nic *nic;
 	bool is_sender;
-	bool established;	/* from here on it has path lines */
-	int err;		/* sticky; negative errno */
+	bool established; /* from here on it has path lines */
+	int err;	  /* sticky; negative errno */
 	char error[256];
-	struct sockaddr_storage local, peer;	/* of the control socket */
+	struct sockaddr_storage local, peer; /* of the control socket */
 	struct control control;
 	struct flow *flow;
 	unsigned int flows;
-	uint32_t peer_inline;	/* the peer's largest inline message */
+	uint32_t peer_inline; /* the peer's largest inline message */
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
-	uint64_t next_seq;	/* of the next request */
-	unsigned int active;	/* requests not freed */
-	unsigned int waits;	/* calls that waited for flows */
+	uint64_t next_seq;   /* of the next request */
+	unsigned int active; /* requests not freed */
+	unsigned int waits;  /* calls that waited for flows */
 	struct receiver rx;
 	struct sender tx;
 	struct devmem_stats stats;
@@ -141,8 +141,8 @@ void conn_free(struct devmem_conn *c);
  * conn_fail() - the connection is over. The first reason counts: it is logged,
  * and sent to the peer unless the peer is the cause. Returns the error.
  */
-__attribute__((format(printf, 3, 4)))
-int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int
+conn_fail(struct devmem_conn *c, int err, const char *fmt, ...);
 
 static inline struct devmem_request *conn_request(struct devmem_conn *c,
 						  uint64_t seq)

@@ -30,8 +30,8 @@ enum stage {
 
 struct connecting {
 	struct connecting *next;
-	const void *at;		/* the caller's handle: who asks */
-	struct handle handle;	/* and for what */
+	const void *at;	      /* the caller's handle: who asks */
+	struct handle handle; /* and for what */
 	struct devmem_conn *conn;
 	enum stage stage;
 	uint64_t deadline;
@@ -178,10 +178,12 @@ static int next_record(struct devmem_conn *c, struct wire_hdr *h,
 		return rc;
 	rc = wire_reader_peek(&c->control.in, h, payload);
 	if (rc < 0)
-		return conn_fail(c, rc, "what answers there does not speak "
+		return conn_fail(c, rc,
+				 "what answers there does not speak "
 				 "this protocol");
 	if (!rc && c->control.eof)
-		return conn_fail(c, -ECONNRESET, "the receiver hung up before "
+		return conn_fail(c, -ECONNRESET,
+				 "the receiver hung up before "
 				 "the connection was made");
 	if (rc && h->type == WIRE_ERROR &&
 	    !wire_get_error(*payload, h->len, &e)) {
@@ -201,10 +203,11 @@ static int on_hello(struct devmem_conn *c, const struct wire_hdr *h,
 		return conn_fail(c, -EPROTO, "%s where HELLO was due",
 				 wire_type_name(h->type));
 	if (hello.major != WIRE_VERSION_MAJOR)
-		return conn_fail(c, -EPROTO, "the receiver speaks protocol %u, "
+		return conn_fail(c, -EPROTO,
+				 "the receiver speaks protocol %u, "
 				 "we speak %u: install the same version on "
-				 "both sides", hello.major,
-				 WIRE_VERSION_MAJOR);
+				 "both sides",
+				 hello.major, WIRE_VERSION_MAJOR);
 	c->peer_inline = hello.inline_bytes;
 	return 0;
 }
@@ -265,8 +268,10 @@ static int step(struct connecting *k)
 			if (rc == -EAGAIN)
 				return rc;
 			if (rc)
-				return conn_fail(c, rc, "connecting flow %u: "
-						 "%s", i, strerror(-rc));
+				return conn_fail(c, rc,
+						 "connecting flow %u: "
+						 "%s",
+						 i, strerror(-rc));
 		}
 		return 1;
 	}
@@ -299,8 +304,10 @@ DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
 		rc = step(k);
 	while (!rc);
 	if (rc == -EAGAIN && now_ms() > k->deadline)
-		rc = conn_fail(c, -ETIMEDOUT, "the connection was not made "
-			       "within %d s", CONNECT_MS / 1000);
+		rc = conn_fail(c, -ETIMEDOUT,
+			       "the connection was not made "
+			       "within %d s",
+			       CONNECT_MS / 1000);
 	if (rc == -EAGAIN)
 		return rc;
 

@@ -79,7 +79,7 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 		return rc;
 	}
 	d->options = *o;
-	d->options.ifname = NULL;	/* the interfaces' list has a copy */
+	d->options.ifname = NULL; /* the interfaces' list has a copy */
 	pthread_mutex_init(&d->lock, NULL);
 	*out = d;
 	return 0;

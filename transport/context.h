@@ -13,10 +13,10 @@ struct connecting;
 
 struct devmem {
 	struct devmem_options options;
-	pthread_mutex_t lock;		/* for the lists */
-	struct devmem_conn *conns;	/* senders and receivers */
+	pthread_mutex_t lock;	   /* for the lists */
+	struct devmem_conn *conns; /* senders and receivers */
 	struct devmem_listener *listeners;
-	struct connecting *connecting;	/* senders half made */
+	struct connecting *connecting; /* senders half made */
 };
 
 /* listen.c: free without touching the context's list. */

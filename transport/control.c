@@ -143,7 +143,7 @@ int control_fill(struct devmem_conn *c)
 	if (n > 0)
 		wire_reader_filled(&k->in, (size_t)n);
 	else if (!n || errno == ECONNRESET || errno == EPIPE)
-		k->eof = true;	/* what has come before still counts */
+		k->eof = true; /* what has come before still counts */
 	else if (errno != EAGAIN && errno != EINTR)
 		return conn_fail(c, -errno,
 				 "receiving on the control connection: %s",

@@ -24,8 +24,8 @@ struct credit {
 };
 
 struct credit_member {
-	size_t floor;	/* niovs of its own */
-	size_t used;	/* niovs held, its own first */
+	size_t floor; /* niovs of its own */
+	size_t used;  /* niovs held, its own first */
 };
 
 /* @total niovs; a quarter is headroom. */

@@ -25,7 +25,7 @@ int devnl_open(struct devnl_family *f, const char *name)
 	f->sk = nl_socket_alloc();
 	if (!f->sk)
 		return -ENOMEM;
-	rc = genl_connect(f->sk);	/* the socket is close-on-exec */
+	rc = genl_connect(f->sk); /* the socket is close-on-exec */
 	if (rc < 0) {
 		rc = -EIO;
 		goto err_free;
@@ -61,7 +61,7 @@ void devnl_close(struct devnl_family *f)
 
 struct answer {
 	struct devnl_family *f;
-	int rc;			/* 1 until the kernel has answered */
+	int rc; /* 1 until the kernel has answered */
 	int (*reply)(struct nlattr **attr, void *arg);
 	void *arg;
 };
@@ -155,8 +155,8 @@ static struct nl_msg *message(struct devnl_family *f, uint8_t cmd, int flags)
 {
 	struct nl_msg *msg = nlmsg_alloc();
 
-	if (msg && !genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, f->id, 0,
-				flags, cmd, 1)) {
+	if (msg && !genlmsg_put(msg, NL_AUTO_PORT, NL_AUTO_SEQ, f->id, 0, flags,
+				cmd, 1)) {
 		nlmsg_free(msg);
 		msg = NULL;
 	}
@@ -172,7 +172,7 @@ static int on_bound(struct nlattr **attr, void *arg)
 }
 
 int devnl_bind_rx(struct devnl_family *f, unsigned int ifindex, int fd,
-	       const unsigned int *queue, unsigned int count, uint32_t *id)
+		  const unsigned int *queue, unsigned int count, uint32_t *id)
 {
 	struct nl_msg *msg = message(f, DEVMEM_NETDEV_CMD_BIND_RX, NLM_F_ACK);
 	int rc;
@@ -180,18 +180,18 @@ int devnl_bind_rx(struct devnl_family *f, unsigned int ifindex, int fd,
 	if (!msg)
 		return -ENOMEM;
 	rc = nla_put_u32(msg, DEVMEM_NETDEV_A_DMABUF_IFINDEX, ifindex) ?:
-	     nla_put_u32(msg, DEVMEM_NETDEV_A_DMABUF_FD, (uint32_t)fd);
+		     nla_put_u32(msg, DEVMEM_NETDEV_A_DMABUF_FD, (uint32_t)fd);
 	for (unsigned int i = 0; !rc && i < count; i++) {
-		struct nlattr *q = nla_nest_start(msg,
-						DEVMEM_NETDEV_A_DMABUF_QUEUES);
+		struct nlattr *q =
+			nla_nest_start(msg, DEVMEM_NETDEV_A_DMABUF_QUEUES);
 
 		if (!q) {
 			rc = -ENOMEM;
 			break;
 		}
 		rc = nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_ID, queue[i]) ?:
-		     nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_TYPE,
-				 DEVMEM_NETDEV_QUEUE_TYPE_RX);
+			     nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_TYPE,
+					 DEVMEM_NETDEV_QUEUE_TYPE_RX);
 		nla_nest_end(msg, q);
 	}
 	if (rc) {
@@ -229,13 +229,14 @@ static int on_queue(struct nlattr **attr, void *arg)
 	return 0;
 }
 
-int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex, bool *bound,
-		    unsigned int count, unsigned int *present)
+int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex,
+		       bool *bound, unsigned int count, unsigned int *present)
 {
-	struct bound_arg b = { .ifindex = ifindex, .count = count,
+	struct bound_arg b = { .ifindex = ifindex,
+			       .count = count,
 			       .bound = bound };
-	struct nl_msg *msg = message(f, DEVMEM_NETDEV_CMD_QUEUE_GET,
-				     NLM_F_DUMP);
+	struct nl_msg *msg =
+		message(f, DEVMEM_NETDEV_CMD_QUEUE_GET, NLM_F_DUMP);
 	int rc;
 
 	memset(bound, 0, count * sizeof(*bound));
@@ -278,8 +279,8 @@ int devnl_pages_held(struct devnl_family *f, unsigned int ifindex,
 		     uint32_t dmabuf_id, size_t *pages)
 {
 	struct held_arg h = { .ifindex = ifindex, .dmabuf_id = dmabuf_id };
-	struct nl_msg *msg = message(f, DEVMEM_NETDEV_CMD_PAGE_POOL_GET,
-				     NLM_F_DUMP);
+	struct nl_msg *msg =
+		message(f, DEVMEM_NETDEV_CMD_PAGE_POOL_GET, NLM_F_DUMP);
 	int rc = msg ? request(f, msg, on_page_pool, &h) : -ENOMEM;
 
 	*pages = h.pages;
@@ -296,8 +297,8 @@ static struct nl_msg *ethtool_message(struct devnl_family *f, uint8_t cmd,
 	if (!msg)
 		return NULL;
 	nest = nla_nest_start(msg, header | NLA_F_NESTED);
-	if (!nest || nla_put_u32(msg, DEVMEM_ETHTOOL_A_HEADER_DEV_INDEX,
-				 ifindex)) {
+	if (!nest ||
+	    nla_put_u32(msg, DEVMEM_ETHTOOL_A_HEADER_DEV_INDEX, ifindex)) {
 		nlmsg_free(msg);
 		return NULL;
 	}
@@ -312,17 +313,18 @@ static int on_rings(struct nlattr **attr, void *arg)
 	if (attr[DEVMEM_ETHTOOL_A_RINGS_RX])
 		r->rx = nla_get_u32(attr[DEVMEM_ETHTOOL_A_RINGS_RX]);
 	if (attr[DEVMEM_ETHTOOL_A_RINGS_TCP_DATA_SPLIT])
-		r->split = nla_get_u8(
-			attr[DEVMEM_ETHTOOL_A_RINGS_TCP_DATA_SPLIT]);
+		r->split =
+			nla_get_u8(attr[DEVMEM_ETHTOOL_A_RINGS_TCP_DATA_SPLIT]);
 	if (attr[DEVMEM_ETHTOOL_A_RINGS_HDS_THRESH]) {
 		r->has_hds_thresh = true;
-		r->hds_thresh = nla_get_u32(
-			attr[DEVMEM_ETHTOOL_A_RINGS_HDS_THRESH]);
+		r->hds_thresh =
+			nla_get_u32(attr[DEVMEM_ETHTOOL_A_RINGS_HDS_THRESH]);
 	}
 	return 0;
 }
 
-int devnl_rings_get(struct devnl_family *f, unsigned int ifindex, struct devnl_rings *r)
+int devnl_rings_get(struct devnl_family *f, unsigned int ifindex,
+		    struct devnl_rings *r)
 {
 	struct nl_msg *msg = ethtool_message(f, DEVMEM_ETHTOOL_MSG_RINGS_GET,
 					     DEVMEM_ETHTOOL_A_RINGS_HEADER,
@@ -334,7 +336,7 @@ int devnl_rings_get(struct devnl_family *f, unsigned int ifindex, struct devnl_r
 }
 
 int devnl_rings_set(struct devnl_family *f, unsigned int ifindex, int split,
-		 int hds_thresh)
+		    int hds_thresh)
 {
 	struct nl_msg *msg = ethtool_message(f, DEVMEM_ETHTOOL_MSG_RINGS_SET,
 					     DEVMEM_ETHTOOL_A_RINGS_HEADER,
@@ -344,9 +346,9 @@ int devnl_rings_set(struct devnl_family *f, unsigned int ifindex, int split,
 		return -ENOMEM;
 	if (nla_put_u8(msg, DEVMEM_ETHTOOL_A_RINGS_TCP_DATA_SPLIT,
 		       (uint8_t)split) ||
-	    (hds_thresh >= 0 && nla_put_u32(msg,
-					    DEVMEM_ETHTOOL_A_RINGS_HDS_THRESH,
-					    (uint32_t)hds_thresh))) {
+	    (hds_thresh >= 0 &&
+	     nla_put_u32(msg, DEVMEM_ETHTOOL_A_RINGS_HDS_THRESH,
+			 (uint32_t)hds_thresh))) {
 		nlmsg_free(msg);
 		return -ENOMEM;
 	}
@@ -366,7 +368,7 @@ static int on_channels(struct nlattr **attr, void *arg)
 }
 
 int devnl_channels_get(struct devnl_family *f, unsigned int ifindex,
-		    unsigned int *rx)
+		       unsigned int *rx)
 {
 	struct nl_msg *msg = ethtool_message(f, DEVMEM_ETHTOOL_MSG_CHANNELS_GET,
 					     DEVMEM_ETHTOOL_A_CHANNELS_HEADER,

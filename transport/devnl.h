@@ -18,7 +18,7 @@ struct nl_sock;
 struct devnl_family {
 	struct nl_sock *sk;
 	int id;
-	char extack[160];	/* what the kernel said of the last error, or "" */
+	char extack[160]; /* what the kernel said of the last error, or "" */
 };
 
 /** devnl_open() - a socket for family @name. -ENOENT: the kernel has none such. */
@@ -32,14 +32,14 @@ void devnl_close(struct devnl_family *f);
  * what received frags carry.
  */
 int devnl_bind_rx(struct devnl_family *netdev, unsigned int ifindex, int fd,
-	       const unsigned int *queue, unsigned int count, uint32_t *id);
+		  const unsigned int *queue, unsigned int count, uint32_t *id);
 
 /**
  * devnl_bound_queues() - which of the first @count receive queues have a dma-buf.
  * *present, if not NULL, is the number of receive queues reported.
  */
-int devnl_bound_queues(struct devnl_family *netdev, unsigned int ifindex, bool *bound,
-		    unsigned int count, unsigned int *present);
+int devnl_bound_queues(struct devnl_family *netdev, unsigned int ifindex,
+		       bool *bound, unsigned int count, unsigned int *present);
 
 /**
  * devnl_pages_held() - pages of dma-buf binding @dmabuf_id that page pools of a
@@ -49,19 +49,19 @@ int devnl_pages_held(struct devnl_family *netdev, unsigned int ifindex,
 		     uint32_t dmabuf_id, size_t *pages);
 
 struct devnl_rings {
-	unsigned int rx;	/* descriptors per receive ring */
-	int split;		/* DEVMEM_SPLIT_*; -1: the driver has none */
+	unsigned int rx; /* descriptors per receive ring */
+	int split;	 /* DEVMEM_SPLIT_*; -1: the driver has none */
 	bool has_hds_thresh;
 	unsigned int hds_thresh;
 };
 
 int devnl_rings_get(struct devnl_family *ethtool, unsigned int ifindex,
-		 struct devnl_rings *r);
+		    struct devnl_rings *r);
 /* Set header split (DEVMEM_SPLIT_*), and the threshold where @hds_thresh >= 0. */
-int devnl_rings_set(struct devnl_family *ethtool, unsigned int ifindex, int split,
-		 int hds_thresh);
+int devnl_rings_set(struct devnl_family *ethtool, unsigned int ifindex,
+		    int split, int hds_thresh);
 /* Number of receive queues in use. */
 int devnl_channels_get(struct devnl_family *ethtool, unsigned int ifindex,
-		    unsigned int *rx);
+		       unsigned int *rx);
 
 #endif /* DEVMEM_DEVNL_H */

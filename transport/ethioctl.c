@@ -262,11 +262,10 @@ int eth_indir_get(const char *ifname, uint32_t *entry, size_t cap,
 	table->size = size.size;
 	rc = eth_ioctl(ifname, table);
 	if (!rc && table->size != size.size)
-		rc = -EAGAIN;	/* the queues changed in between */
+		rc = -EAGAIN; /* the queues changed in between */
 	if (!rc) {
 		*count = table->size;
-		memcpy(entry, table->ring_index,
-		       *count * sizeof(uint32_t));
+		memcpy(entry, table->ring_index, *count * sizeof(uint32_t));
 	}
 	free(table);
 	return rc;

@@ -54,7 +54,7 @@ struct gather_ops {
 
 struct gather_engine {
 	const struct gather_ops *ops;
-	const uint8_t *pool;	/* cpu: where the pool is mapped */
+	const uint8_t *pool; /* cpu: where the pool is mapped */
 	uint64_t ticket;
 };
 

@@ -10,7 +10,7 @@
 #include "handle.h"
 #include "sock.h"
 
-#define MAGIC "devm"
+#define MAGIC	"devm"
 #define VERSION 1
 
 _Static_assert(8 + 16 + WIRE_KEY_BYTES <= DEVMEM_HANDLE_BYTES, "handle");

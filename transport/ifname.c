@@ -23,8 +23,7 @@ bool ifname_selected(const char *spec, const char *name, bool loopback)
 	while (*spec && !listed) {
 		size_t n = strcspn(spec, ",");
 
-		listed = n && !strncmp(name, spec, n) &&
-			 (!exact || !name[n]);
+		listed = n && !strncmp(name, spec, n) && (!exact || !name[n]);
 		spec += n;
 		spec += *spec == ',';
 	}

@@ -19,11 +19,11 @@
 #include "sock.h"
 
 #define BACKLOG	    128
-#define STRANGERS   64		/* the oldest gives way to a newer one */
+#define STRANGERS   64 /* the oldest gives way to a newer one */
 #define STRANGER_MS 10000
-#define HALVES	    8		/* peers that proved themselves at once */
+#define HALVES	    8 /* peers that proved themselves at once */
 #define HALF_MS	    60000
-#define ACCEPTS	    32		/* connections taken in one call */
+#define ACCEPTS	    32 /* connections taken in one call */
 
 struct stranger {
 	int fd;
@@ -36,7 +36,7 @@ struct stranger {
 struct half {
 	struct devmem_conn *conn;
 	uint64_t deadline;
-	bool ready;		/* READY is sent, flows may come */
+	bool ready; /* READY is sent, flows may come */
 	struct why no_devmem;
 };
 
@@ -48,7 +48,7 @@ struct devmem_listener {
 	uint8_t key[WIRE_KEY_BYTES];
 	int control_fd, flow_fd;
 	uint16_t flow_port;
-	struct stranger stranger[STRANGERS];	/* oldest first */
+	struct stranger stranger[STRANGERS]; /* oldest first */
 	unsigned int strangers;
 	struct half half[HALVES];
 	unsigned int halves;
@@ -246,15 +246,16 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 		conn_free(c);
 		return rc;
 	}
-	memcpy(wire_reader_space(&c->control.in, &room),
-	       s->in.buf + s->in.head, have);
+	memcpy(wire_reader_space(&c->control.in, &room), s->in.buf + s->in.head,
+	       have);
 	wire_reader_filled(&c->control.in, have);
 	l->half[l->halves++] = (struct half){
 		.conn = c,
 		.deadline = now_ms() + HALF_MS,
 	};
 	if (hello->major != WIRE_VERSION_MAJOR)
-		conn_fail(c, -EPROTO, "the sender speaks protocol %u, we speak "
+		conn_fail(c, -EPROTO,
+			  "the sender speaks protocol %u, we speak "
 			  "%u: install the same version on both sides",
 			  hello->major, WIRE_VERSION_MAJOR);
 	return 0;
@@ -304,8 +305,10 @@ static int insert_rules(struct devmem_listener *l, struct devmem_conn *c,
 				     rxpool_next_queue(pool), &f->rule);
 		if (rc) {
 			delete_rules(c);
-			return why(w, rc, "%s took no rule to steer a flow: "
-				   "%s%s", c->nic->info.name, strerror(-rc),
+			return why(w, rc,
+				   "%s took no rule to steer a flow: "
+				   "%s%s",
+				   c->nic->info.name, strerror(-rc),
 				   rc == -EPERM ?
 					   "; CAP_NET_ADMIN is needed" :
 				   rc == -ENOSPC ?
@@ -326,8 +329,10 @@ static void choose_path(struct devmem_listener *l, struct devmem_conn *c,
 	if (!pool)
 		return;
 	if (address_is_local(&c->peer)) {
-		why(w, 0, "the peer is on this host: its packets do not cross "
-		    "%s", c->nic->info.name);
+		why(w, 0,
+		    "the peer is on this host: its packets do not cross "
+		    "%s",
+		    c->nic->info.name);
 		return;
 	}
 	if (rx_init(c, pool, ctx_options(l->ctx)->gather, w))
@@ -355,8 +360,10 @@ static int on_flows(struct devmem_listener *l, struct half *h,
 		c->flow[i].port = flows->port[i];
 	choose_path(l, c, &h->no_devmem);
 	if (!c->rx.pool && (ctx_options(l->ctx)->require & DEVMEM_REQUIRE_RX))
-		return conn_fail(c, -EOPNOTSUPP, "NCCL_DEVMEM_REQUIRE has "
-				 "rx, but %s", h->no_devmem.text);
+		return conn_fail(c, -EOPNOTSUPP,
+				 "NCCL_DEVMEM_REQUIRE has "
+				 "rx, but %s",
+				 h->no_devmem.text);
 	ready.path = c->rx.pool ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
 	control_put_done(k, wire_put_hello(control_put(k), &hello));
 	control_put_done(k, wire_put_ready(control_put(k), &ready));
@@ -377,13 +384,16 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 	if (rc)
 		return rc;
 	if (c->control.eof)
-		return conn_fail(c, -ECONNRESET, "the sender hung up before "
+		return conn_fail(c, -ECONNRESET,
+				 "the sender hung up before "
 				 "the connection was made");
 	if (now_ms() > h->deadline)
-		return conn_fail(c, -ETIMEDOUT, "the sender did not finish the "
-				 "connection within %d s", HALF_MS / 1000);
+		return conn_fail(c, -ETIMEDOUT,
+				 "the sender did not finish the "
+				 "connection within %d s",
+				 HALF_MS / 1000);
 	if (h->ready)
-		return 0;	/* records may follow; they can wait */
+		return 0; /* records may follow; they can wait */
 	rc = wire_reader_peek(&c->control.in, &hdr, &payload);
 	if (!rc)
 		return 0;

@@ -11,13 +11,16 @@
 /* The log is the process's: NICs and pools have no context of their own. */
 void log_open(devmem_log_fn fn, void *arg);
 
-__attribute__((format(printf, 4, 5)))
-void log_line(enum devmem_log_level level, const char *file, int line,
-	      const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) void log_line(enum devmem_log_level level,
+						    const char *file, int line,
+						    const char *fmt, ...);
 
-#define WARN(...)  log_line(DEVMEM_LOG_WARN, __FILE_NAME__, __LINE__, __VA_ARGS__)
-#define INFO(...)  log_line(DEVMEM_LOG_INFO, __FILE_NAME__, __LINE__, __VA_ARGS__)
-#define TRACE(...) log_line(DEVMEM_LOG_TRACE, __FILE_NAME__, __LINE__, __VA_ARGS__)
+#define WARN(...) \
+	log_line(DEVMEM_LOG_WARN, __FILE_NAME__, __LINE__, __VA_ARGS__)
+#define INFO(...) \
+	log_line(DEVMEM_LOG_INFO, __FILE_NAME__, __LINE__, __VA_ARGS__)
+#define TRACE(...) \
+	log_line(DEVMEM_LOG_TRACE, __FILE_NAME__, __LINE__, __VA_ARGS__)
 
 #ifndef __FILE_NAME__
 #define __FILE_NAME__ __FILE__
@@ -30,7 +33,7 @@ struct why {
 };
 
 /** why() - set the reason and pass @err through: `return why(w, -EPERM, …)`. */
-__attribute__((format(printf, 3, 4)))
-int why(struct why *w, int err, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int why(struct why *w, int err,
+					      const char *fmt, ...);
 
 #endif /* DEVMEM_LOG_H */

@@ -12,10 +12,10 @@
 
 struct devmem_mr {
 	struct devmem_mr *next;
-	uintptr_t addr;		/* as requests name it */
+	uintptr_t addr; /* as requests name it */
 	size_t size;
-	uint8_t *cpu;		/* where the CPU sees addr */
-	void *map;		/* dma-buf: what is to be unmapped */
+	uint8_t *cpu; /* where the CPU sees addr */
+	void *map;    /* dma-buf: what is to be unmapped */
 	size_t map_bytes;
 };
 
@@ -38,7 +38,8 @@ static int mr_add(struct devmem_conn *c, const struct devmem_mr *like,
 DEVMEM_API int devmem_mr_host(struct devmem_conn *c, void *addr, size_t size,
 			      struct devmem_mr **out)
 {
-	struct devmem_mr mr = { .addr = (uintptr_t)addr, .size = size,
+	struct devmem_mr mr = { .addr = (uintptr_t)addr,
+				.size = size,
 				.cpu = addr };
 
 	*out = NULL;
@@ -61,9 +62,10 @@ DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 		     size, (unsigned long long)offset,
 		     rc == -EINVAL ? "the range is not inside the dma-buf" :
 		     rc == -EBADF  ? "the file descriptor is not open" :
-		     rc == -ENOMEM ? "out of memory" :
-				     "the CPU cannot reach its memory, and this "
-				     "build has no engine that can");
+		     rc == -ENOMEM ?
+				    "out of memory" :
+				    "the CPU cannot reach its memory, and this "
+				    "build has no engine that can");
 		return rc;
 	}
 	mr.cpu = cpu;

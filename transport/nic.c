@@ -26,8 +26,7 @@ static struct {
 } nics = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* First line of /sys/class/net/@name/@file, "" if there is none. */
-static void read_sysfs(const char *name, const char *file, char *text,
-		       size_t n)
+static void read_sysfs(const char *name, const char *file, char *text, size_t n)
 {
 	char path[128];
 	FILE *f;
@@ -223,8 +222,9 @@ bool address_is_local(const struct sockaddr_storage *addr)
 	if (getifaddrs(&all))
 		return false;
 	for (struct ifaddrs *a = all; a && !local; a = a->ifa_next)
-		local = a->ifa_addr && (a->ifa_addr->sa_family == AF_INET ||
-					a->ifa_addr->sa_family == AF_INET6) &&
+		local = a->ifa_addr &&
+			(a->ifa_addr->sa_family == AF_INET ||
+			 a->ifa_addr->sa_family == AF_INET6) &&
 			same_address(addr, a->ifa_addr);
 	freeifaddrs(all);
 	return local;

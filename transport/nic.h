@@ -16,11 +16,11 @@ struct rxpool;
 
 struct nic {
 	struct devmem_nic_props info;
-	struct sockaddr_storage addr;	/* its first address, port 0 */
-	pthread_mutex_t lock;		/* for what follows */
-	bool tried;			/* to set up a pool */
+	struct sockaddr_storage addr; /* its first address, port 0 */
+	pthread_mutex_t lock;	      /* for what follows */
+	bool tried;		      /* to set up a pool */
 	struct rxpool *pool;
-	struct why no_pool;		/* why there is none, once tried */
+	struct why no_pool; /* why there is none, once tried */
 };
 
 /**

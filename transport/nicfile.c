@@ -82,8 +82,8 @@ int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
 	f->fd = -1;
 	if (stat("/proc/self/ns/net", &ns))
 		return -errno;
-	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u",
-		 (uint64_t)ns.st_ino, ifindex);
+	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u", (uint64_t)ns.st_ino,
+		 ifindex);
 	snprintf(f->path, sizeof(f->path), "%s/%s", RUN_DIR, name);
 	dir = open_dir(create);
 	if (dir < 0)
@@ -125,8 +125,8 @@ struct writer {
 	size_t n, at;
 };
 
-__attribute__((format(printf, 2, 3)))
-static void put(struct writer *w, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void put(struct writer *w,
+						      const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -222,16 +222,15 @@ int nicfile_parse(const char *text, struct nic_original *o)
 	if (numbers(&at, "ntuple", 1, v, 1, &err) != 1)
 		err = -EINVAL;
 	o->ntuple_changed = v[0] == 1;
-	n = numbers(&at, "queues", NICFILE_QUEUES - 1, v, NICFILE_QUEUES,
-		    &err);
+	n = numbers(&at, "queues", NICFILE_QUEUES - 1, v, NICFILE_QUEUES, &err);
 	for (size_t i = 0; i < n && !err; i++)
 		if (v[i] >= 0)
 			o->ours[v[i]] = true;
 	o->rules = numbers(&at, "rules", UINT32_MAX, v, NICFILE_RULES, &err);
 	for (size_t i = 0; i < o->rules; i++)
 		o->rule[i] = (uint32_t)v[i];
-	o->indir_count = numbers(&at, "indir", NICFILE_QUEUES, v,
-				 ETH_MAX_INDIR, &err);
+	o->indir_count =
+		numbers(&at, "indir", NICFILE_QUEUES, v, ETH_MAX_INDIR, &err);
 	for (size_t i = 0; i < o->indir_count; i++)
 		o->indir[i] = (uint32_t)v[i];
 	free(v);
@@ -267,8 +266,7 @@ int nicfile_write(const struct nicfile *f, const struct nic_original *o)
 	if (!text)
 		return -ENOMEM;
 	n = nicfile_format(o, text, TEXT_MAX);
-	if (ftruncate(f->fd, 0) ||
-	    pwrite(f->fd, text, n, 0) != (ssize_t)n)
+	if (ftruncate(f->fd, 0) || pwrite(f->fd, text, n, 0) != (ssize_t)n)
 		rc = -EIO;
 	free(text);
 	return rc;

@@ -18,20 +18,20 @@
 #define NICFILE_RULES  1024
 
 struct nic_original {
-	uint64_t nic;		/* its MAC: names and numbers are used again */
-	bool split_changed;	/* by us, since */
-	int split;		/* DEVMEM_SPLIT_* */
-	int hds_thresh;		/* -1: the NIC has none */
-	bool ntuple_changed;	/* by us, since: it was off */
-	bool ours[NICFILE_QUEUES];	/* queues that we have had since */
-	uint32_t rule[NICFILE_RULES];	/* rules that were there */
+	uint64_t nic;	     /* its MAC: names and numbers are used again */
+	bool split_changed;  /* by us, since */
+	int split;	     /* DEVMEM_SPLIT_* */
+	int hds_thresh;	     /* -1: the NIC has none */
+	bool ntuple_changed; /* by us, since: it was off */
+	bool ours[NICFILE_QUEUES];    /* queues that we have had since */
+	uint32_t rule[NICFILE_RULES]; /* rules that were there */
 	size_t rules;
 	uint32_t indir[ETH_MAX_INDIR];
 	size_t indir_count;
 };
 
 struct nicfile {
-	int fd;		/* -1: there is no file, and no lock */
+	int fd; /* -1: there is no file, and no lock */
 	char path[96];
 };
 

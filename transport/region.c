@@ -37,9 +37,11 @@ int region_alloc(struct region *r, const struct region_ops *ops, size_t bytes,
 	uint64_t available = memory_available();
 
 	if (available && bytes > available)
-		return why(w, -ENOMEM, "a pool of %zu bytes does not fit the %"
-			   PRIu64 " bytes of memory available; set "
-			   "NCCL_DEVMEM_POOL_BYTES lower", bytes, available);
+		return why(w, -ENOMEM,
+			   "a pool of %zu bytes does not fit the %" PRIu64
+			   " bytes of memory available; set "
+			   "NCCL_DEVMEM_POOL_BYTES lower",
+			   bytes, available);
 	memset(r, 0, sizeof(*r));
 	r->ops = ops;
 	r->bytes = bytes;

@@ -23,8 +23,8 @@ struct region_ops {
 struct region {
 	const struct region_ops *ops;
 	size_t bytes;
-	int dmabuf_fd;	/* owned; CLOEXEC */
-	void *map;	/* where the CPU sees it, or NULL if it cannot */
+	int dmabuf_fd; /* owned; CLOEXEC */
+	void *map;     /* where the CPU sees it, or NULL if it cannot */
 };
 
 extern const struct region_ops region_udmabuf;

@@ -31,10 +31,13 @@ static unsigned long size_limit_mb(void)
 static int open_failed(struct why *w)
 {
 	if (errno == ENOENT)
-		return why(w, -ENODEV, "there is no /dev/udmabuf: the kernel "
+		return why(w, -ENODEV,
+			   "there is no /dev/udmabuf: the kernel "
 			   "needs CONFIG_UDMABUF");
-	return why(w, -errno, "/dev/udmabuf: %s: run as root or grant access "
-		   "to it", strerror(errno));
+	return why(w, -errno,
+		   "/dev/udmabuf: %s: run as root or grant access "
+		   "to it",
+		   strerror(errno));
 }
 
 static int create_failed(struct region *r, int err, struct why *w)
@@ -42,7 +45,8 @@ static int create_failed(struct region *r, int err, struct why *w)
 	unsigned long mb = size_limit_mb();
 
 	if (err == EINVAL && mb && r->bytes > (mb << 20))
-		return why(w, -EINVAL, "a pool of %zu bytes exceeds udmabuf's "
+		return why(w, -EINVAL,
+			   "a pool of %zu bytes exceeds udmabuf's "
 			   "limit of %lu MiB; set NCCL_DEVMEM_POOL_BYTES lower "
 			   "or load udmabuf with a larger size_limit_mb",
 			   r->bytes, mb);

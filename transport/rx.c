@@ -38,9 +38,11 @@ int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	floor = 2 * (FLOOR_BYTES / rx->niov_bytes + c->flows + 1);
 	rc = credit_join(&pool->credit, &rx->credit, floor);
 	if (rc)
-		return why(w, rc, "the pool of %zu bytes on %s has no room for "
+		return why(w, rc,
+			   "the pool of %zu bytes on %s has no room for "
 			   "another connection; set NCCL_DEVMEM_POOL_BYTES "
-			   "higher", pool->region.bytes, pool->ifname);
+			   "higher",
+			   pool->region.bytes, pool->ifname);
 	rx->gather.ops = gather == DEVMEM_GATHER_NONE ? &gather_none :
 							&gather_cpu;
 	rx->gather.pool = pool->region.map;
@@ -114,12 +116,15 @@ static int announce(struct devmem_conn *c, struct devmem_request *r,
 		    uint64_t total)
 {
 	if (r->announced)
-		return total == r->total ? 0 :
-		       conn_fail(c, -EPROTO, "the size of message %llu "
-				 "changed on the way",
-				 (unsigned long long)r->seq);
+		return total == r->total ?
+			       0 :
+			       conn_fail(c, -EPROTO,
+					 "the size of message %llu "
+					 "changed on the way",
+					 (unsigned long long)r->seq);
 	if (total > r->size)
-		return conn_fail(c, -EMSGSIZE, "message %llu has %llu bytes, "
+		return conn_fail(c, -EMSGSIZE,
+				 "message %llu has %llu bytes, "
 				 "the receive buffer %zu",
 				 (unsigned long long)r->seq,
 				 (unsigned long long)total, r->size);
@@ -143,7 +148,8 @@ static int on_chunks(struct devmem_conn *c, struct devmem_request *r,
 		const struct wire_chunk *k = &d->chunk[i];
 
 		if (k->flow >= c->flows || k->len > r->granted - r->assigned)
-			return conn_fail(c, -EPROTO, "the peer sends what it "
+			return conn_fail(c, -EPROTO,
+					 "the peer sends what it "
 					 "was not granted");
 		flow_push(&c->flow[k->flow], r, r->assigned, k->len);
 		r->assigned += k->len;
@@ -160,15 +166,18 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 	int rc;
 
 	if (h->seq != c->rx.data_seq)
-		return conn_fail(c, -EPROTO, "DATA of message %llu where %llu "
-				 "was due", (unsigned long long)h->seq,
+		return conn_fail(c, -EPROTO,
+				 "DATA of message %llu where %llu "
+				 "was due",
+				 (unsigned long long)h->seq,
 				 (unsigned long long)c->rx.data_seq);
 	r = conn_active(c, h->seq);
 	if (!r)
-		return 1;	/* not posted yet */
+		return 1; /* not posted yet */
 	if (h->flags & WIRE_F_INLINE) {
 		if (r->announced)
-			return conn_fail(c, -EPROTO, "an inline message was "
+			return conn_fail(c, -EPROTO,
+					 "an inline message was "
 					 "announced as a large one");
 		rc = announce(c, r, h->len);
 		if (rc)
@@ -217,7 +226,8 @@ static int read_records(struct devmem_conn *c)
 	while (!rc) {
 		rc = wire_reader_peek(&c->control.in, &h, &payload);
 		if (rc < 0)
-			return conn_fail(c, rc, "the peer's control stream is "
+			return conn_fail(c, rc,
+					 "the peer's control stream is "
 					 "not this protocol's");
 		if (!rc)
 			break;
@@ -305,8 +315,8 @@ int rx_send_grants(struct devmem_conn *c)
 		r->granted += n;
 		rx->unreceived += n;
 		c->stats.grants++;
-		control_put_done(k, wire_put_grant(control_put(k), r->seq,
-						   r->granted));
+		control_put_done(
+			k, wire_put_grant(control_put(k), r->seq, r->granted));
 	}
 	return flush_grants(c);
 }

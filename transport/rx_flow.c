@@ -31,8 +31,10 @@ int rx_return_tokens(struct devmem_conn *c, struct flow *f)
 		return 0;
 	rc = tokens_return(&f->tokens, f->fd, &c->stats.dontneed_calls);
 	if (rc)
-		return conn_fail(c, rc, "the kernel did not take %u tokens "
-				 "back: %s", frags, strerror(-rc));
+		return conn_fail(c, rc,
+				 "the kernel did not take %u tokens "
+				 "back: %s",
+				 frags, strerror(-rc));
 	c->stats.tokens_returned += frags;
 	return 0;
 }
@@ -40,7 +42,8 @@ int rx_return_tokens(struct devmem_conn *c, struct flow *f)
 static int payload_error(struct devmem_conn *c, ssize_t n)
 {
 	if (!n)
-		return conn_fail(c, -ECONNRESET, "the sender is gone: a flow "
+		return conn_fail(c, -ECONNRESET,
+				 "the sender is gone: a flow "
 				 "ended in the middle of a message");
 	if (errno == EAGAIN || errno == EINTR)
 		return -EAGAIN;
@@ -76,8 +79,8 @@ static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 
 /* Where in a flow's runs the next piece goes. */
 struct cursor {
-	unsigned int run;	/* counted from the flow's first */
-	size_t offset;		/* in it */
+	unsigned int run; /* counted from the flow's first */
+	size_t offset;	  /* in it */
 };
 
 /* List the copies that bring a piece to its place, which may straddle runs. */
@@ -88,8 +91,7 @@ static int gather_piece(struct devmem_conn *c, struct flow *f,
 	size_t done = 0;
 
 	while (done < p->len && at->run < f->count) {
-		const struct run *r =
-			&f->run[(f->first + at->run) % FLOW_RUNS];
+		const struct run *r = &f->run[(f->first + at->run) % FLOW_RUNS];
 		size_t n = r->len - at->offset;
 		struct gather_op op;
 
@@ -97,7 +99,8 @@ static int gather_piece(struct devmem_conn *c, struct flow *f,
 		op.dst = r->req->addr + r->offset + at->offset;
 		op.offset = p->offset + done;
 		op.host = p->where == PIECE_DEVMEM ?
-				  NULL : s->bounce + p->offset + done;
+				  NULL :
+				  s->bounce + p->offset + done;
 		op.len = n;
 		if (!gather_list_add(&s->list, &op))
 			break;
@@ -109,7 +112,8 @@ static int gather_piece(struct devmem_conn *c, struct flow *f,
 		}
 	}
 	if (done < p->len)
-		return conn_fail(c, -EIO, "the kernel returned more payload "
+		return conn_fail(c, -EIO,
+				 "the kernel returned more payload "
 				 "than was asked for");
 	return 0;
 }
@@ -137,16 +141,20 @@ static int check_piece(struct devmem_conn *c, const struct piece *p)
 
 	if (p->where != PIECE_DEVMEM)
 		return p->len > SCRATCH_BYTES - p->offset ?
-			       conn_fail(c, -EIO, "the kernel reports bytes "
-					 "outside of the buffer") : 0;
+			       conn_fail(c, -EIO,
+					 "the kernel reports bytes "
+					 "outside of the buffer") :
+			       0;
 	if (p->dmabuf_id != pool->dmabuf_id)
-		return conn_fail(c, -EIO, "payload landed in dma-buf %u, our "
+		return conn_fail(c, -EIO,
+				 "payload landed in dma-buf %u, our "
 				 "pool is %u: a rule steers it to a queue of "
-				 "another process", p->dmabuf_id,
-				 pool->dmabuf_id);
+				 "another process",
+				 p->dmabuf_id, pool->dmabuf_id);
 	if (p->offset > pool->region.bytes ||
 	    p->len > pool->region.bytes - p->offset)
-		return conn_fail(c, -EIO, "the kernel reports payload outside "
+		return conn_fail(c, -EIO,
+				 "the kernel reports payload outside "
 				 "of the pool");
 	return 0;
 }
@@ -167,9 +175,12 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 	pieces_begin(&w, msg, received);
 	while ((next = pieces_next(&w, &p)) != 0) {
 		if (next < 0) {
-			rc = rc ?: conn_fail(c, -EIO, "the kernel's control "
-					     "messages do not add up to the "
-					     "%zu bytes received", received);
+			rc = rc	   ?:
+				     conn_fail(c, -EIO,
+					       "the kernel's control "
+					       "messages do not add up to the "
+					       "%zu bytes received",
+					       received);
 			continue;
 		}
 		if (p.where == PIECE_DEVMEM) {
@@ -269,8 +280,7 @@ static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 /* One call: what is left behind by it has mostly not arrived yet. */
 int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved)
 {
-	int rc = c->rx.pool ? recv_devmem(c, f, moved) :
-			      recv_host(c, f, moved);
+	int rc = c->rx.pool ? recv_devmem(c, f, moved) : recv_host(c, f, moved);
 
 	return rc == -EAGAIN ? 0 : rc;
 }

@@ -27,7 +27,8 @@ static const struct region_ops *region_of(const struct devmem_options *o,
 		why(w, 0, "NCCL_DEVMEM_REGION=none");
 		return NULL;
 	default:
-		why(w, 0, "this build has no GPU memory to receive into; "
+		why(w, 0,
+		    "this build has no GPU memory to receive into; "
 		    "NCCL_DEVMEM_REGION=udmabuf uses host memory instead, for "
 		    "tests");
 		return NULL;
@@ -39,7 +40,8 @@ static int open_netdev(struct devnl_family *f, struct why *w)
 	int rc = devnl_open(f, DEVMEM_NETDEV_FAMILY);
 
 	if (rc)
-		return why(w, rc, "the kernel has no \"netdev\" netlink "
+		return why(w, rc,
+			   "the kernel has no \"netdev\" netlink "
 			   "family: devmem TCP needs Linux 6.12 or later with "
 			   "CONFIG_NET_DEVMEM");
 	return 0;
@@ -58,10 +60,11 @@ static int read_queues(struct devnl_family *f, const char *ifname,
 	if (*count > QUEUES_MAX)
 		*count = QUEUES_MAX;
 	if (*count < 2)
-		return why(w, -EOPNOTSUPP, "%s has %u receive queue%s: one is "
+		return why(w, -EOPNOTSUPP,
+			   "%s has %u receive queue%s: one is "
 			   "needed for other traffic and one or more for the "
-			   "pool; see: ethtool -l %s", ifname, *count,
-			   *count == 1 ? "" : "s", ifname);
+			   "pool; see: ethtool -l %s",
+			   ifname, *count, *count == 1 ? "" : "s", ifname);
 	return 0;
 }
 
@@ -93,8 +96,9 @@ int rxpool_probe(const struct devmem_nic_props *nic,
 	if (rc)
 		return rc;
 	bound = calloc(QUEUES_MAX, sizeof(*bound));
-	rc = bound ? read_queues(&f, nic->name, nic->ifindex, bound, &count, w)
-		   : why(w, -ENOMEM, "out of memory");
+	rc = bound ? read_queues(&f, nic->name, nic->ifindex, bound, &count,
+				 w) :
+		     why(w, -ENOMEM, "out of memory");
 	free(bound);
 	devnl_close(&f);
 	if (rc)
@@ -123,13 +127,16 @@ static int bind_failed(struct rxpool *p, int err, struct why *w)
 	const char *say = p->lease.extack;
 
 	if (err == -EPERM)
-		return why(w, err, "binding memory to queues of %s needs "
-			   "CAP_NET_ADMIN", p->ifname);
+		return why(w, err,
+			   "binding memory to queues of %s needs "
+			   "CAP_NET_ADMIN",
+			   p->ifname);
 	if (err == -EOPNOTSUPP)
-		return why(w, err, "the kernel or the driver of %s cannot bind "
+		return why(w, err,
+			   "the kernel or the driver of %s cannot bind "
 			   "memory to receive queues (CONFIG_NET_DEVMEM, "
-			   "queue_mgmt_ops)%s%s", p->ifname, *say ? ": " : "",
-			   say);
+			   "queue_mgmt_ops)%s%s",
+			   p->ifname, *say ? ": " : "", say);
 	return why(w, err, "binding memory to queues of %s: %s%s%s", p->ifname,
 		   strerror(-err), *say ? ": " : "", say);
 }
@@ -156,8 +163,10 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 			break;
 		p->queues = pick_queues(bound, count, o->queues, p->queue);
 		if (!p->queues) {
-			rc = why(w, -EBUSY, "all receive queues of %s but the "
-				 "first are bound by others", p->ifname);
+			rc = why(w, -EBUSY,
+				 "all receive queues of %s but the "
+				 "first are bound by others",
+				 p->ifname);
 			break;
 		}
 		rc = settings_rss_avoid(&p->settings, p->queue, p->queues, w);
@@ -203,11 +212,12 @@ static int init_credit(struct rxpool *p, struct why *w)
 	size_t held = niovs_in_rings(p);
 
 	if (niovs < held + held / 4)
-		return why(w, -ENOSPC, "a pool of %zu pages is too small: the "
+		return why(w, -ENOSPC,
+			   "a pool of %zu pages is too small: the "
 			   "rings of %u queues of %s hold up to %zu; set "
 			   "NCCL_DEVMEM_POOL_BYTES to %zu or more, or shrink "
-			   "the rings: ethtool -G %s rx N", niovs, p->queues,
-			   p->ifname, held,
+			   "the rings: ethtool -G %s rx N",
+			   niovs, p->queues, p->ifname, held,
 			   2 * held * (size_t)sysconf(_SC_PAGESIZE), p->ifname);
 	credit_init(&p->credit, niovs - held);
 	pthread_mutex_init(&p->scratch_lock, NULL);
@@ -275,8 +285,8 @@ void rxpool_teardown(struct rxpool *p)
 
 unsigned int rxpool_next_queue(struct rxpool *p)
 {
-	unsigned int n = __atomic_fetch_add(&p->next_queue, 1,
-					    __ATOMIC_RELAXED);
+	unsigned int n =
+		__atomic_fetch_add(&p->next_queue, 1, __ATOMIC_RELAXED);
 
 	return p->queue[n % p->queues];
 }
@@ -287,7 +297,7 @@ const char *rxpool_queues_text(const struct rxpool *p, char *text, size_t n)
 
 	text[0] = '\0';
 	for (unsigned int i = 0; i < p->queues && at < n; i++)
-		at += (size_t)snprintf(text + at, n - at, "%s%u",
-				       i ? "," : "", p->queue[i]);
+		at += (size_t)snprintf(text + at, n - at, "%s%u", i ? "," : "",
+				       p->queue[i]);
 	return text;
 }

@@ -18,12 +18,12 @@
  * What one call of recvmsg writes to. Calls come from as many threads as receive
  * at once, not from as many connections as there are.
  */
-#define SCRATCH_BYTES (1u << 20)	/* that one call may return */
-#define SCRATCH_FRAGS 768u		/* that one call may return */
+#define SCRATCH_BYTES (1u << 20) /* that one call may return */
+#define SCRATCH_FRAGS 768u	 /* that one call may return */
 
 struct rx_scratch {
 	struct rx_scratch *next;
-	uint8_t *bounce;		/* bytes that arrive in host memory */
+	uint8_t *bounce; /* bytes that arrive in host memory */
 	uint8_t *cmsgs;
 	size_t cmsgs_bytes;
 	struct gather_list list;
@@ -43,10 +43,10 @@ struct rxpool {
 	uint32_t dmabuf_id;
 	unsigned int queue[DEVMEM_MAX_QUEUES];
 	unsigned int queues;
-	unsigned int next_queue;	/* for the next flow */
-	struct credit credit;		/* in niovs, less what the rings hold */
+	unsigned int next_queue; /* for the next flow */
+	struct credit credit;	 /* in niovs, less what the rings hold */
 	pthread_mutex_t scratch_lock;
-	struct rx_scratch *scratch;	/* not in use */
+	struct rx_scratch *scratch; /* not in use */
 };
 
 /** rxpool_probe() - look for an obstacle without changing anything. */

@@ -24,8 +24,8 @@ static struct rx_scratch *scratch_new(void)
 
 	if (!s)
 		return NULL;
-	s->cmsgs_bytes = SCRATCH_FRAGS *
-			 CMSG_SPACE(sizeof(struct devmem_uapi_cmsg));
+	s->cmsgs_bytes =
+		SCRATCH_FRAGS * CMSG_SPACE(sizeof(struct devmem_uapi_cmsg));
 	s->bounce = malloc(SCRATCH_BYTES);
 	s->cmsgs = malloc(s->cmsgs_bytes);
 	/* A frag can straddle runs. */

@@ -15,8 +15,10 @@ static int set_failed(struct nic_settings *s, struct why *w, int err,
 		      const char *what, const char *extack)
 {
 	if (err == -EPERM)
-		return why(w, err, "%s on %s needs CAP_NET_ADMIN; run as root "
-			   "or with that capability", what, s->ifname);
+		return why(w, err,
+			   "%s on %s needs CAP_NET_ADMIN; run as root "
+			   "or with that capability",
+			   what, s->ifname);
 	return why(w, err, "%s on %s: %s%s%s", what, s->ifname, strerror(-err),
 		   *extack ? ": " : "", extack);
 }
@@ -124,10 +126,9 @@ static int restore_indir(const struct nic_settings *s,
 	rc = table ? eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count) :
 		     -ENOMEM;
 	if (!rc && count != o->indir_count)
-		count = 0;	/* another layout: not ours to mend */
+		count = 0; /* another layout: not ours to mend */
 	for (size_t i = 0; !rc && i < count; i++)
-		if (queue_was_ours(o, o->indir[i]) &&
-		    table[i] != o->indir[i]) {
+		if (queue_was_ours(o, o->indir[i]) && table[i] != o->indir[i]) {
 			table[i] = o->indir[i];
 			changed = true;
 		}
@@ -147,26 +148,28 @@ static void restore(const struct nic_settings *s, const struct nic_original *o)
 	rc = restore_indir(s, o);
 	if (rc && rc != -ENODEV)
 		WARN("RSS of %s could not be restored: %s; to set the default: "
-		     "ethtool -X %s default", s->ifname, strerror(-rc),
-		     s->ifname);
+		     "ethtool -X %s default",
+		     s->ifname, strerror(-rc), s->ifname);
 	if (o->ntuple_changed && eth_ntuple_set(s->ifname, false))
 		WARN("ntuple filters of %s could not be turned off again: "
-		     "ethtool -K %s ntuple off", s->ifname, s->ifname);
+		     "ethtool -K %s ntuple off",
+		     s->ifname, s->ifname);
 	if (!o->split_changed)
 		return;
 	rc = write_split(s, o->split, o->hds_thresh, extack, sizeof(extack));
 	if (rc && rc != -ENODEV)
 		WARN("header split of %s could not be restored: %s%s%s; "
-		     "ethtool -G %s tcp-data-split %s", s->ifname,
-		     strerror(-rc), *extack ? ": " : "", extack, s->ifname,
-		     o->split == DEVMEM_SPLIT_OFF ? "off" : "auto");
+		     "ethtool -G %s tcp-data-split %s",
+		     s->ifname, strerror(-rc), *extack ? ": " : "", extack,
+		     s->ifname, o->split == DEVMEM_SPLIT_OFF ? "off" : "auto");
 }
 
 static void record(const struct nic_settings *s)
 {
 	if (s->file.fd >= 0 && nicfile_write(&s->file, s->original))
 		WARN("%s cannot be written: if this process dies, the settings "
-		     "of %s stay changed", s->file.path, s->ifname);
+		     "of %s stay changed",
+		     s->file.path, s->ifname);
 }
 
 int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
@@ -187,7 +190,8 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 		return why(w, -ENOMEM, "out of memory");
 	rc = nicfile_lock(&s->file, s->ifindex, true);
 	if (rc == -EBUSY)
-		return why(w, rc, "another process holds %s and does not let "
+		return why(w, rc,
+			   "another process holds %s and does not let "
 			   "go: it is changing settings of %s, or is stopped",
 			   s->file.path, s->ifname);
 	if (rc) {
@@ -199,7 +203,7 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 	if (rc == -EINVAL)
 		WARN("%s makes no sense and is not used", s->file.path);
 	if (!rc && s->original->nic != s->nic)
-		rc = -ENOENT;	/* of one that had this number before */
+		rc = -ENOENT; /* of one that had this number before */
 	if (!rc && !any_bound(s)) {
 		INFO("restoring settings of %s that a process left behind",
 		     s->ifname);
@@ -225,18 +229,23 @@ int settings_split_on(struct nic_settings *s, struct why *w)
 	int rc = read_rings(s, &r);
 
 	if (rc == -ENOENT)
-		return why(w, rc, "the kernel has no ethtool netlink family: "
+		return why(w, rc,
+			   "the kernel has no ethtool netlink family: "
 			   "CONFIG_ETHTOOL_NETLINK is needed");
 	if (rc || r.split < 0)
-		return why(w, rc ?: -EOPNOTSUPP, "%s has no header split "
+		return why(w, rc ?: -EOPNOTSUPP,
+			   "%s has no header split "
 			   "(tcp-data-split): devmem needs a NIC and a driver "
-			   "that have it", s->ifname);
+			   "that have it",
+			   s->ifname);
 	if (r.split == DEVMEM_SPLIT_ON && (!r.has_hds_thresh || !r.hds_thresh))
 		return 0;
 	if (s->manual)
-		return why(w, -EOPNOTSUPP, "header split is off on %s and "
+		return why(w, -EOPNOTSUPP,
+			   "header split is off on %s and "
 			   "NCCL_DEVMEM_NIC_SETUP=manual; turn it on: ethtool "
-			   "-G %s tcp-data-split on%s", s->ifname, s->ifname,
+			   "-G %s tcp-data-split on%s",
+			   s->ifname, s->ifname,
 			   r.has_hds_thresh ? " hds-thresh 0" : "");
 	s->original->split_changed = true;
 	record(s);
@@ -258,9 +267,10 @@ int settings_ntuple_on(struct nic_settings *s, struct why *w)
 	if (rc || on)
 		return 0;
 	if (s->manual)
-		return why(w, -EOPNOTSUPP, "ntuple filters are off on %s; turn "
-			   "them on: ethtool -K %s ntuple on", s->ifname,
-			   s->ifname);
+		return why(w, -EOPNOTSUPP,
+			   "ntuple filters are off on %s; turn "
+			   "them on: ethtool -K %s ntuple on",
+			   s->ifname, s->ifname);
 	s->original->ntuple_changed = true;
 	record(s);
 	rc = eth_ntuple_set(s->ifname, true);
@@ -316,14 +326,16 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 	}
 	rc = eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count);
 	if (rc) {
-		rc = why(w, rc, "%s has no RSS indirection table (%s): other "
+		rc = why(w, rc,
+			 "%s has no RSS indirection table (%s): other "
 			 "traffic cannot be kept off the pool's queues",
 			 s->ifname, strerror(-rc));
 		goto out;
 	}
 	below = plan_rss(s, table, count, queue, queues);
 	if (s->manual && s->indir_count) {
-		rc = why(w, -EOPNOTSUPP, "RSS of %s uses queue %u, which the "
+		rc = why(w, -EOPNOTSUPP,
+			 "RSS of %s uses queue %u, which the "
 			 "pool is to have; keep it off: ethtool -X %s equal %u",
 			 s->ifname, s->indir[0].was, s->ifname, below);
 		s->indir_count = 0;
@@ -339,8 +351,10 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 		rc = eth_indir_set(s->ifname, table, count);
 		if (rc) {
 			s->indir_count = 0;
-			rc = set_failed(s, w, rc, "keeping RSS off the pool's "
-					"queues", "");
+			rc = set_failed(s, w, rc,
+					"keeping RSS off the pool's "
+					"queues",
+					"");
 		}
 	}
 out:
@@ -373,8 +387,8 @@ void settings_rss_restore(struct nic_settings *s)
 	rc = rc ?: eth_indir_set(s->ifname, table, count);
 	if (rc && rc != -ENODEV)
 		WARN("RSS of %s could not be restored: %s; to set the default: "
-		     "ethtool -X %s default", s->ifname, strerror(-rc),
-		     s->ifname);
+		     "ethtool -X %s default",
+		     s->ifname, strerror(-rc), s->ifname);
 	free(table);
 	free(s->indir);
 	s->indir = NULL;

@@ -26,13 +26,13 @@
 struct nic_settings {
 	char ifname[16];
 	unsigned int ifindex;
-	uint64_t nic;			/* MAC */
+	uint64_t nic; /* MAC */
 	bool manual;
 	struct nicfile file;
-	struct nic_original *original;	/* NULL: nothing is to be restored */
+	struct nic_original *original; /* NULL: nothing is to be restored */
 	struct indir_change {
 		uint32_t at, was, is;
-	} *indir;			/* entries taken off our queues */
+	} * indir; /* entries taken off our queues */
 	size_t indir_count;
 };
 

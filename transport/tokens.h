@@ -18,8 +18,8 @@
 struct token_batch {
 	struct devmem_uapi_token range[TOKEN_RANGES];
 	unsigned int ranges;
-	unsigned int frags;	/* tokens in all ranges */
-	size_t bytes;		/* payload that they hold in the pool */
+	unsigned int frags; /* tokens in all ranges */
+	size_t bytes;	    /* payload that they hold in the pool */
 };
 
 /**

@@ -54,9 +54,10 @@ static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
 		return 0;
 	}
 	if (h->seq < c->next_seq)
-		return 0;	/* the message is gone: it was a small one */
+		return 0; /* the message is gone: it was a small one */
 	if (h->seq - c->next_seq >= DEVMEM_MAX_REQUESTS)
-		return conn_fail(c, -EPROTO, "the peer's GRANT is for a "
+		return conn_fail(c, -EPROTO,
+				 "the peer's GRANT is for a "
 				 "message too far ahead");
 	e->seq = h->seq;
 	e->upto = upto;
@@ -94,7 +95,8 @@ static int read_records(struct devmem_conn *c)
 	while (!rc) {
 		rc = wire_reader_peek(&c->control.in, &h, &payload);
 		if (rc < 0)
-			return conn_fail(c, rc, "the peer's control stream is "
+			return conn_fail(c, rc,
+					 "the peer's control stream is "
 					 "not this protocol's");
 		if (!rc)
 			break;

@@ -29,10 +29,10 @@
 
 /* Payload of both cmsgs; LINEAR sets frag_size only. */
 struct devmem_uapi_cmsg {
-	uint64_t frag_offset;	/* where in the dma-buf */
+	uint64_t frag_offset; /* where in the dma-buf */
 	uint32_t frag_size;
-	uint32_t frag_token;	/* 0 is as good as any other */
-	uint32_t dmabuf_id;	/* the binding */
+	uint32_t frag_token; /* 0 is as good as any other */
+	uint32_t dmabuf_id;  /* the binding */
 	uint32_t flags;
 };
 _Static_assert(sizeof(struct devmem_uapi_cmsg) == 24, "struct dmabuf_cmsg");
@@ -98,7 +98,7 @@ enum {
 };
 /* values of TCP_DATA_SPLIT */
 enum {
-	DEVMEM_SPLIT_UNKNOWN = 0,	/* the driver does not say; set: auto */
+	DEVMEM_SPLIT_UNKNOWN = 0, /* the driver does not say; set: auto */
 	DEVMEM_SPLIT_OFF = 1,
 	DEVMEM_SPLIT_ON = 2,
 };

@@ -17,69 +17,69 @@
 #define WIRE_HEADER_BYTES 16
 #define WIRE_KEY_BYTES	  16
 /* No record's payload is larger; a length beyond it is a broken peer. */
-#define WIRE_MAX_PAYLOAD  32768u
-#define WIRE_MAX_TEXT	  256u
+#define WIRE_MAX_PAYLOAD 32768u
+#define WIRE_MAX_TEXT	 256u
 /* Payload flows of one connection. */
-#define WIRE_MAX_FLOWS	  16u
+#define WIRE_MAX_FLOWS 16u
 /* Chunks that one DATA record may list. */
-#define WIRE_MAX_CHUNKS	  64u
+#define WIRE_MAX_CHUNKS 64u
 
 enum wire_type {
-	WIRE_HELLO = 1,	/* both ways, first: version, capabilities, key */
-	WIRE_FLOWS = 2,	/* sender: source ports of its flows */
-	WIRE_READY = 3,	/* receiver: flows may connect, to this port */
-	WIRE_GRANT = 4,	/* receiver: leave to send up to a byte of a message */
+	WIRE_HELLO = 1, /* both ways, first: version, capabilities, key */
+	WIRE_FLOWS = 2, /* sender: source ports of its flows */
+	WIRE_READY = 3, /* receiver: flows may connect, to this port */
+	WIRE_GRANT = 4, /* receiver: leave to send up to a byte of a message */
 	WIRE_DATA = 5,	/* sender: a message's size, and where its bytes are */
-	WIRE_ERROR = 6,	/* either: the connection is over, and why */
+	WIRE_ERROR = 6, /* either: the connection is over, and why */
 	WIRE_BYE = 7,	/* either: no more records follow */
 };
 
 /* wire_hdr.flags */
-#define WIRE_F_INLINE	0x0001u	/* DATA: the payload is the whole message */
-#define WIRE_F_OPTIONAL	0x8000u	/* skip this record if its type is unknown */
+#define WIRE_F_INLINE	0x0001u /* DATA: the payload is the whole message */
+#define WIRE_F_OPTIONAL 0x8000u /* skip this record if its type is unknown */
 
 /* wire_ready.path */
-#define WIRE_RX_HOST	0u
-#define WIRE_RX_DEVMEM	1u
+#define WIRE_RX_HOST   0u
+#define WIRE_RX_DEVMEM 1u
 
 struct wire_hdr {
-	uint16_t type;	/* enum wire_type */
+	uint16_t type; /* enum wire_type */
 	uint16_t flags;
-	uint32_t len;	/* payload bytes that follow the header */
-	uint64_t seq;	/* the message that GRANT and DATA are about, else 0 */
+	uint32_t len; /* payload bytes that follow the header */
+	uint64_t seq; /* the message that GRANT and DATA are about, else 0 */
 };
 
 struct wire_hello {
 	uint16_t major, minor;
-	uint32_t inline_bytes;	/* the sender's largest inline message */
+	uint32_t inline_bytes; /* the sender's largest inline message */
 	uint8_t key[WIRE_KEY_BYTES];
 };
 
 struct wire_flows {
 	uint32_t count;
-	uint16_t port[WIRE_MAX_FLOWS];	/* host byte order */
+	uint16_t port[WIRE_MAX_FLOWS]; /* host byte order */
 };
 
 struct wire_ready {
-	uint16_t port;	/* where flows connect to, host byte order */
-	uint16_t path;	/* WIRE_RX_*: how payload will be received */
+	uint16_t port; /* where flows connect to, host byte order */
+	uint16_t path; /* WIRE_RX_*: how payload will be received */
 };
 
 struct wire_chunk {
 	uint32_t flow;
-	uint32_t len;	/* never 0 */
+	uint32_t len; /* never 0 */
 };
 
 /* A DATA record without WIRE_F_INLINE. No chunks: only announces the size. */
 struct wire_data {
-	uint64_t total;		/* size of the message */
+	uint64_t total; /* size of the message */
 	uint32_t count;
 	struct wire_chunk chunk[WIRE_MAX_CHUNKS];
 };
 
 struct wire_error {
-	int code;			/* a positive errno value */
-	char text[WIRE_MAX_TEXT + 1];	/* printable, terminated */
+	int code;		      /* a positive errno value */
+	char text[WIRE_MAX_TEXT + 1]; /* printable, terminated */
 };
 
 /*
@@ -124,8 +124,8 @@ int wire_get_error(const uint8_t *p, uint32_t len, struct wire_error *e);
  */
 struct wire_reader {
 	uint8_t *buf;
-	size_t cap;		/* >= WIRE_HEADER_BYTES + max_payload */
-	size_t head, tail;	/* unread bytes are [head, tail) */
+	size_t cap;	   /* >= WIRE_HEADER_BYTES + max_payload */
+	size_t head, tail; /* unread bytes are [head, tail) */
 	uint32_t max_payload;
 };
 
