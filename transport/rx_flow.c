@@ -19,6 +19,8 @@
 
 /* Runs that one recvmsg into host memory takes. */
 #define RECV_IOV 8
+/* Calls to one flow before others get a turn. */
+#define RECV_CALLS 8
 /* Return tokens when they hold this much; sooner only if the pool is short. */
 #define RETURN_BYTES (256u << 10)
 
@@ -53,12 +55,16 @@ static int payload_error(struct devmem_conn *c, ssize_t n)
 				 strerror(errno));
 }
 
-/* Without a pool: straight into the requests' memory. */
+/*
+ * Without a pool: straight into the requests' memory. 1: the call was filled;
+ * 0: it was not; else -errno.
+ */
 static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 {
 	unsigned int runs = f->count < RECV_IOV ? f->count : RECV_IOV;
 	struct iovec iov[RECV_IOV];
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
+	size_t room = 0;
 	ssize_t n;
 
 	for (unsigned int i = 0; i < runs; i++) {
@@ -66,6 +72,7 @@ static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 
 		iov[i].iov_base = r->req->addr + r->offset;
 		iov[i].iov_len = r->len;
+		room += r->len;
 	}
 	n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
 	if (n <= 0)
@@ -74,7 +81,7 @@ static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 	c->stats.bytes_host += (uint64_t)n;
 	c->rx.unreceived -= (size_t)n;
 	flow_advance(f, (size_t)n);
-	return 0;
+	return (size_t)n == room;
 }
 
 /* Where in a flow's runs the next piece goes. */
@@ -229,6 +236,7 @@ static bool gathered(const struct devmem_conn *c, const struct flow *f)
 				      &err);
 }
 
+/* Results as those of recv_host(). */
 static int recv_pieces(struct devmem_conn *c, struct flow *f,
 		       struct rx_scratch *s)
 {
@@ -248,13 +256,14 @@ static int recv_pieces(struct devmem_conn *c, struct flow *f,
 		return payload_error(c, n);
 	s->list.count = 0;
 	rc = take_pieces(c, f, s, &msg, (size_t)n);
-	return rc ?: submit(c, f, s, (size_t)n);
+	rc = rc ?: submit(c, f, s, (size_t)n);
+	return rc ?: (size_t)n == iov.iov_len;
 }
 
 static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 {
 	struct rx_scratch *s;
-	int rc;
+	int rc, full;
 
 	/* Every token that may come needs its place before it is minted. */
 	if (tokens_room(&f->tokens) < SCRATCH_FRAGS) {
@@ -269,20 +278,24 @@ static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 		return conn_fail(c, -ENOMEM, "out of memory");
 	rc = recv_pieces(c, f, s);
 	rxpool_scratch_put(c->rx.pool, s);
-	if (rc)
+	if (rc < 0)
 		return rc;
 	*moved = true;
+	full = rc;
 	if (f->tokens.bytes >= RETURN_BYTES && gathered(c, f))
 		rc = rx_return_tokens(c, f);
-	return rc;
+	return rc < 0 ? rc : full;
 }
 
-/* One call: what is left behind by it has mostly not arrived yet. */
 int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved)
 {
-	int rc = c->rx.pool ? recv_devmem(c, f, moved) : recv_host(c, f, moved);
+	int rc = 1;
 
-	return rc == -EAGAIN ? 0 : rc;
+	/* A call that was not filled has left nothing behind, most of the time. */
+	for (int i = 0; rc > 0 && i < RECV_CALLS && f->count; i++)
+		rc = c->rx.pool ? recv_devmem(c, f, moved) :
+				  recv_host(c, f, moved);
+	return rc > 0 || rc == -EAGAIN ? 0 : rc;
 }
 
 int rx_return_gathered(struct devmem_conn *c)

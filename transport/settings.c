@@ -247,11 +247,16 @@ int settings_split_on(struct nic_settings *s, struct why *w)
 			   "-G %s tcp-data-split on%s",
 			   s->ifname, s->ifname,
 			   r.has_hds_thresh ? " hds-thresh 0" : "");
+	/* Noted before it is done: we may not live to do it after. */
 	s->original->split_changed = true;
 	record(s);
 	rc = write_split(s, DEVMEM_SPLIT_ON, r.has_hds_thresh ? 0 : -1, extack,
 			 sizeof(extack));
-	return rc ? set_failed(s, w, rc, "turning header split on", extack) : 0;
+	if (!rc)
+		return 0;
+	s->original->split_changed = false;
+	record(s);
+	return set_failed(s, w, rc, "turning header split on", extack);
 }
 
 int settings_ntuple_on(struct nic_settings *s, struct why *w)
@@ -274,7 +279,11 @@ int settings_ntuple_on(struct nic_settings *s, struct why *w)
 	s->original->ntuple_changed = true;
 	record(s);
 	rc = eth_ntuple_set(s->ifname, true);
-	return rc ? set_failed(s, w, rc, "turning ntuple filters on", "") : 0;
+	if (!rc)
+		return 0;
+	s->original->ntuple_changed = false;
+	record(s);
+	return set_failed(s, w, rc, "turning ntuple filters on", "");
 }
 
 static bool listed(const unsigned int *queue, unsigned int queues, uint32_t q)

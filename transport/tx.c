@@ -17,6 +17,8 @@
 #define SEND_IOV 8
 /* Chunks waiting on the least busy flow from which on more are held back. */
 #define CHUNKS_AHEAD 8
+/* Times that flows are filled in one call. */
+#define SEND_ROUNDS 8
 
 void tx_post(struct devmem_conn *c, struct devmem_request *r)
 {
@@ -220,13 +222,29 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	return 0;
 }
 
+/* Is there something that flows could be given now? */
+static bool more_to_emit(struct devmem_conn *c)
+{
+	const struct devmem_request *r = conn_active(c, c->tx.emit_seq);
+
+	return r && (r->size <= c->tx.inline_bytes || r->assigned < r->granted);
+}
+
 static int send_all(struct devmem_conn *c, bool *moved)
 {
-	int rc = emit(c);
+	bool took = true;
+	int rc = 0;
 
-	for (unsigned int i = 0; !rc && i < c->flows; i++)
-		if (c->flow[i].count)
-			rc = send_flow(c, &c->flow[i], moved);
+	/* Flows that took all that they had can be given more. */
+	for (int i = 0; !rc && took && i < SEND_ROUNDS; i++) {
+		took = false;
+		rc = emit(c);
+		for (unsigned int k = 0; !rc && k < c->flows; k++)
+			if (c->flow[k].count)
+				rc = send_flow(c, &c->flow[k], &took);
+		*moved |= took;
+		took = took && !conn_runs_left(c) && more_to_emit(c);
+	}
 	return rc;
 }
 
