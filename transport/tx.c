@@ -17,6 +17,8 @@
 #define SEND_IOV 8
 /* Chunks waiting on the least busy flow from which on more are held back. */
 #define CHUNKS_AHEAD 8
+/* The largest chunk where there is one flow. */
+#define ONLY_CHUNK ((size_t)1 << 30)
 /* Times that flows are filled in one call. */
 #define SEND_ROUNDS 8
 
@@ -122,7 +124,8 @@ static unsigned int least_busy(const struct devmem_conn *c)
 static void assign_chunks(struct devmem_conn *c, struct devmem_request *r,
 			  struct wire_data *d)
 {
-	size_t chunk = c->tx.chunk_bytes;
+	/* With one flow there is no choice: what is granted is one chunk. */
+	size_t chunk = c->flows > 1 ? c->tx.chunk_bytes : ONLY_CHUNK;
 
 	while (r->assigned < r->granted && d->count < WIRE_MAX_CHUNKS) {
 		unsigned int i = least_busy(c);
