@@ -18,8 +18,8 @@
  * What one call of recvmsg writes to. Calls come from as many threads as receive
  * at once, not from as many connections as there are.
  */
-#define SCRATCH_BYTES (1u << 20) /* that one call may return */
-#define SCRATCH_FRAGS 768u	 /* that one call may return */
+#define SCRATCH_BYTES (4u << 20) /* that one call may return */
+#define SCRATCH_FRAGS 1536u	 /* that one call may return */
 
 struct rx_scratch {
 	struct rx_scratch *next;

@@ -13,7 +13,7 @@
 #include "uapi.h"
 
 /* Room for what several calls of recvmsg bring, however scattered. */
-#define TOKEN_RANGES 1024u
+#define TOKEN_RANGES 2048u
 
 struct token_batch {
 	struct devmem_uapi_token range[TOKEN_RANGES];
