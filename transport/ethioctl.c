@@ -34,6 +34,29 @@ static int eth_ioctl(const char *ifname, void *cmd)
 	return rc;
 }
 
+unsigned int eth_speed_get(const char *ifname)
+{
+	/* The kernel answers first how many words its link modes take. */
+	union {
+		struct ethtool_link_settings settings;
+		char room[sizeof(struct ethtool_link_settings) + 3 * 4 * 128];
+	} u = { .settings.cmd = ETHTOOL_GLINKSETTINGS };
+	int words;
+
+	if (eth_ioctl(ifname, &u))
+		return 0;
+	words = -u.settings.link_mode_masks_nwords;
+	if (words <= 0 || words > 127)
+		return 0;
+	memset(&u, 0, sizeof(u));
+	u.settings.cmd = ETHTOOL_GLINKSETTINGS;
+	u.settings.link_mode_masks_nwords = (int8_t)words;
+	if (eth_ioctl(ifname, &u) ||
+	    u.settings.speed == (uint32_t)SPEED_UNKNOWN)
+		return 0;
+	return u.settings.speed;
+}
+
 int eth_ntuple_probe(const char *ifname)
 {
 	struct ethtool_rxnfc cmd = { .cmd = ETHTOOL_GRXCLSRLCNT };

@@ -20,6 +20,9 @@ struct eth_flow {
 	const struct sockaddr_storage *src, *dst;
 };
 
+/** eth_speed_get() - of the link, in Mbit/s; 0 if the device does not say. */
+unsigned int eth_speed_get(const char *ifname);
+
 /** eth_ntuple_probe() - can the device steer flows? 0, -EOPNOTSUPP, -errno. */
 int eth_ntuple_probe(const char *ifname);
 /** eth_ntuple_get/set() - the "ntuple-filters" feature flag. */

@@ -7,10 +7,12 @@
 #include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "ethioctl.h"
 #include "ifname.h"
 #include "nic.h"
 #include "rxpool.h"
@@ -25,23 +27,6 @@ static struct {
 	int count;
 } nics = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-/* First line of /sys/class/net/@name/@file, "" if there is none. */
-static void read_sysfs(const char *name, const char *file, char *text, size_t n)
-{
-	char path[128];
-	FILE *f;
-
-	text[0] = '\0';
-	snprintf(path, sizeof(path), "/sys/class/net/%s/%s", name, file);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	if (!fgets(text, (int)n, f))
-		text[0] = '\0';
-	fclose(f);
-	text[strcspn(text, "\n")] = '\0';
-}
-
 static void read_pci_path(struct devmem_nic_props *info)
 {
 	char path[64], real[PATH_MAX];
@@ -52,29 +37,24 @@ static void read_pci_path(struct devmem_nic_props *info)
 		strcpy(info->pci_path, real);
 }
 
-static uint64_t read_guid(const struct devmem_nic_props *info)
+/*
+ * The MAC. Not from /sys/class/net, which shows the network namespace that it
+ * was mounted in, not the one that we are in.
+ */
+static uint64_t read_guid(const struct ifaddrs *all, const char *name)
 {
-	unsigned int b[6];
 	uint64_t guid = 0;
-	char mac[32];
 
-	read_sysfs(info->name, "address", mac, sizeof(mac));
-	if (sscanf(mac, "%x:%x:%x:%x:%x:%x", &b[0], &b[1], &b[2], &b[3], &b[4],
-		   &b[5]) == 6)
-		for (int i = 0; i < 6; i++)
-			guid = guid << 8 | (b[i] & 0xff);
-	return guid ?: info->ifindex;
-}
+	for (; all; all = all->ifa_next) {
+		const struct sockaddr_ll *ll = (const void *)all->ifa_addr;
 
-static unsigned int read_speed(const char *name)
-{
-	char text[32];
-	long mbps;
-
-	read_sysfs(name, "speed", text, sizeof(text));
-	mbps = strtol(text, NULL, 10);
-	/* Virtual interfaces have none: what NCCL assumes for those. */
-	return mbps > 0 && mbps < INT_MAX ? (unsigned int)mbps : 10000;
+		if (!ll || ll->sll_family != AF_PACKET ||
+		    strcmp(all->ifa_name, name))
+			continue;
+		for (int i = 0; i < ll->sll_halen && i < 8; i++)
+			guid = guid << 8 | ll->sll_addr[i];
+	}
+	return guid;
 }
 
 static bool usable_address(const struct ifaddrs *a)
@@ -98,7 +78,7 @@ static struct nic *find(const char *name)
 	return NULL;
 }
 
-static void add(const struct ifaddrs *a)
+static void add(const struct ifaddrs *all, const struct ifaddrs *a)
 {
 	struct nic *n = &nics.nic[nics.count++];
 	struct why w = { "" };
@@ -111,8 +91,9 @@ static void add(const struct ifaddrs *a)
 	       a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) :
 						   sizeof(struct sockaddr_in6));
 	read_pci_path(&n->info);
-	n->info.guid = read_guid(&n->info);
-	n->info.speed_mbps = read_speed(n->info.name);
+	n->info.guid = read_guid(all, n->info.name) ?: n->info.ifindex;
+	/* Virtual interfaces have none: what NCCL assumes for those. */
+	n->info.speed_mbps = eth_speed_get(n->info.name) ?: 10000;
 	n->info.devmem_rx = !rxpool_probe(&n->info, &nics.options, &w);
 	snprintf(n->info.reason, sizeof(n->info.reason), "%.*s",
 		 (int)sizeof(n->info.reason) - 1, w.text);
@@ -134,7 +115,7 @@ static int discover(void)
 			    ifname_selected(nics.options.ifname, a->ifa_name,
 					    a->ifa_flags & IFF_LOOPBACK) &&
 			    !find(a->ifa_name))
-				add(a);
+				add(all, a);
 	freeifaddrs(all);
 	if (nics.count)
 		return 0;
