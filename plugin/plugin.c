@@ -94,10 +94,11 @@ static ncclResult_t net_finalize(void *ctx)
 {
 	if (!ctx)
 		return ncclSuccess; /* after an init that failed */
-	devmem_close(ctx);
+	/* First, so that an init meanwhile reads a list that is made anew. */
 	pthread_mutex_lock(&devices_lock);
 	contexts--;
 	pthread_mutex_unlock(&devices_lock);
+	devmem_close(ctx);
 	return ncclSuccess;
 }
 

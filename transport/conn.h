@@ -184,6 +184,8 @@ void control_close(struct devmem_conn *c);
 /* tx.c */
 void tx_post(struct devmem_conn *c, struct devmem_request *r);
 int tx_progress(struct devmem_conn *c);
+/* Read what the receiver has said. */
+int tx_read_records(struct devmem_conn *c);
 bool tx_done(const struct devmem_conn *c, const struct devmem_request *r);
 /* rx.c */
 int rx_init(struct devmem_conn *c, struct rxpool *pool,
@@ -207,5 +209,9 @@ void mr_free_all(struct devmem_conn *c);
 const struct devmem_options *ctx_options(const struct devmem *d);
 void ctx_add(struct devmem *d, struct devmem_conn *c);
 void ctx_remove(struct devmem *d, struct devmem_conn *c);
+/* Keep a socket that is shut down until its peer has closed, too. */
+void ctx_linger(struct devmem *d, int fd);
+/* Close those whose peers have. */
+void ctx_reap(struct devmem *d);
 
 #endif /* DEVMEM_CONN_H */

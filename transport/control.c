@@ -62,18 +62,31 @@ void control_put_done(struct control *k, size_t n)
 	k->out_tail += n;
 }
 
-/* A send that failed: the peer may have said why before it went. */
+/*
+ * A send that failed. To a receiver whose sender is gone its own records no
+ * longer matter, but what the sender said before still does; a sender looks for
+ * the reason, which the peer may have given before it went.
+ */
 static int send_failed(struct devmem_conn *c, int err)
 {
+	int rc = 0;
+
+	if (c->err)
+		return c->err;
 	if (err == EAGAIN || err == EINTR)
 		return 0;
 	if (err == EPIPE || err == ECONNRESET) {
-		control_fill(c);
-		if (c->err)
-			return c->err;
+		if (!c->is_sender) {
+			c->control.out_head = 0;
+			c->control.out_tail = 0;
+			return 0;
+		}
+		rc = tx_read_records(c);
 	}
-	return conn_fail(c, -err, "sending on the control connection: %s",
-			 strerror(err));
+	return rc    ?:
+		       conn_fail(c, -err,
+				 "sending on the control connection: %s",
+				 strerror(err));
 }
 
 int control_flush(struct devmem_conn *c)
@@ -159,7 +172,6 @@ bool control_due(struct devmem_conn *c)
 void control_close(struct devmem_conn *c)
 {
 	struct control *k = &c->control;
-	uint8_t drain[4096];
 
 	if (k->fd < 0)
 		return;
@@ -169,12 +181,13 @@ void control_close(struct devmem_conn *c)
 		control_flush(c);
 	shutdown(k->fd, SHUT_WR);
 	/*
-	 * Closing with unread bytes would send a reset, which can overtake our
-	 * last records at a peer that has not read them yet.
+	 * Closed now, the socket would answer the receiver's next grant with a
+	 * reset, and our last records might never arrive. It stays until the
+	 * receiver closes its side, too.
 	 */
-	for (int i = 0; i < 64; i++)
-		if (recv(k->fd, drain, sizeof(drain), MSG_DONTWAIT) <= 0)
-			break;
-	close(k->fd);
+	if (c->is_sender && c->established && !c->err)
+		ctx_linger(c->ctx, k->fd);
+	else
+		close(k->fd);
 	k->fd = -1;
 }

@@ -48,6 +48,7 @@ struct devmem_listener {
 	uint8_t key[WIRE_KEY_BYTES];
 	int control_fd, flow_fd;
 	uint16_t flow_port;
+	bool warned;
 	struct stranger stranger[STRANGERS]; /* oldest first */
 	unsigned int strangers;
 	struct half half[HALVES];
@@ -162,6 +163,19 @@ DEVMEM_API void devmem_listener_close(struct devmem_listener *l)
 	listener_free(l);
 }
 
+/*
+ * Said once and not returned: a stranger may be the cause, and it may pass, as
+ * when file descriptors run out.
+ */
+static void accept_failed(struct devmem_listener *l, int err)
+{
+	if (err == -EAGAIN || l->warned)
+		return;
+	l->warned = true;
+	WARN("accepting connections on %s: %s", l->nic->info.name,
+	     strerror(-err));
+}
+
 static void accept_strangers(struct devmem_listener *l)
 {
 	for (int i = 0; i < ACCEPTS; i++) {
@@ -169,8 +183,10 @@ static void accept_strangers(struct devmem_listener *l)
 		struct stranger *s;
 		int fd = sock_accept(l->control_fd, &peer);
 
-		if (fd < 0)
+		if (fd < 0) {
+			accept_failed(l, fd);
 			return;
+		}
 		if (l->strangers == STRANGERS)
 			stranger_drop(l, 0, true);
 		s = &l->stranger[l->strangers];
@@ -438,8 +454,10 @@ static void accept_flows(struct devmem_listener *l)
 		struct sockaddr_storage peer;
 		int fd = sock_accept(l->flow_fd, &peer);
 
-		if (fd < 0)
+		if (fd < 0) {
+			accept_failed(l, fd);
 			return;
+		}
 		if (!match_flow(l, fd, &peer))
 			close(fd);
 	}

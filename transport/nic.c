@@ -173,9 +173,9 @@ struct rxpool *nic_pool(struct nic *nic, struct why *w)
 
 	pthread_mutex_lock(&nic->lock);
 	if (!nic->tried) {
-		nic->tried = true;
-		rxpool_setup(&nic->info, &nics.options, &nic->pool,
-			     &nic->no_pool);
+		/* Somebody else is setting the NIC up: another time, then. */
+		nic->tried = rxpool_setup(&nic->info, &nics.options, &nic->pool,
+					  &nic->no_pool) != -EBUSY;
 	}
 	p = nic->pool;
 	*w = nic->no_pool;

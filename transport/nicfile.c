@@ -80,7 +80,7 @@ int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
 	int dir, rc;
 
 	f->fd = -1;
-	if (stat("/proc/self/ns/net", &ns))
+	if (stat("/proc/thread-self/ns/net", &ns))
 		return -errno;
 	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u", (uint64_t)ns.st_ino,
 		 ifindex);
@@ -235,7 +235,7 @@ int nicfile_parse(const char *text, struct nic_original *o)
 		o->indir[i] = (uint32_t)v[i];
 	free(v);
 	/* Without its end the file was not written to its end. */
-	return err ?: strcmp(at, "end\n") ? -EINVAL : 0;
+	return err ?: strncmp(at, "end\n", 4) ? -EINVAL : 0;
 }
 
 int nicfile_read(const struct nicfile *f, struct nic_original *o)
@@ -266,7 +266,9 @@ int nicfile_write(const struct nicfile *f, const struct nic_original *o)
 	if (!text)
 		return -ENOMEM;
 	n = nicfile_format(o, text, TEXT_MAX);
-	if (ftruncate(f->fd, 0) || pwrite(f->fd, text, n, 0) != (ssize_t)n)
+	/* In this order, for whoever reads after we were killed in between. */
+	if (pwrite(f->fd, text, n, 0) != (ssize_t)n ||
+	    ftruncate(f->fd, (off_t)n))
 		rc = -EIO;
 	free(text);
 	return rc;

@@ -324,7 +324,7 @@ int rx_send_grants(struct devmem_conn *c)
 /* The peer is gone: what has been announced may still come, no more will. */
 static int check_eof(struct devmem_conn *c)
 {
-	if (c->rx.data_seq == c->next_seq || c->rx.stalled)
+	if (c->rx.data_seq == c->next_seq || c->rx.stalled || conn_runs_left(c))
 		return 0;
 	return conn_fail(c, -ECONNRESET, "the sender %s",
 			 c->control.bye ? "closed the connection" : "is gone");

@@ -163,7 +163,7 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 			break;
 		p->queues = pick_queues(bound, count, o->queues, p->queue);
 		if (!p->queues) {
-			rc = why(w, -EBUSY,
+			rc = why(w, -EUSERS,
 				 "all receive queues of %s but the "
 				 "first are bound by others",
 				 p->ifname);
@@ -244,27 +244,27 @@ int rxpool_setup(const struct devmem_nic_props *nic,
 	rc = open_netdev(&p->lease, w);
 	if (rc)
 		goto err_free;
+	/* Before the NIC's lock is taken: this may take its time. */
+	rc = region_alloc(&p->region, ops, o->pool_bytes, w);
+	if (rc)
+		goto err_lease;
 	rc = settings_begin(&p->settings, nic, o->nic_manual, w);
 	rc = rc ?: settings_ntuple_on(&p->settings, w);
 	rc = rc ?: settings_split_on(&p->settings, w);
-	if (rc)
-		goto err_settings;
-	rc = region_alloc(&p->region, ops, o->pool_bytes, w);
-	if (rc)
-		goto err_settings;
-	rc = bind_queues(p, o, w);
+	rc = rc ?: bind_queues(p, o, w);
 	rc = rc ?: init_credit(p, w);
 	if (rc)
-		goto err_region;
+		goto err_settings;
 	settings_commit(&p->settings);
 	*out = p;
 	return 0;
 
-err_region:
-	region_free(&p->region);
 err_settings:
 	devnl_close(&p->lease);
 	settings_end(&p->settings);
+	region_free(&p->region);
+err_lease:
+	devnl_close(&p->lease);
 err_free:
 	free(p);
 	return rc;
@@ -274,6 +274,7 @@ void rxpool_teardown(struct rxpool *p)
 {
 	if (!p)
 		return;
+	settings_lock(&p->settings);
 	devnl_close(&p->lease);
 	region_free(&p->region);
 	settings_end(&p->settings);

@@ -54,11 +54,14 @@ static int write_split(const struct nic_settings *s, int split, int hds_thresh,
 static bool any_bound(const struct nic_settings *s)
 {
 	bool *bound = calloc(NICFILE_QUEUES, sizeof(*bound)), any = true;
+	unsigned int present = 0;
 	struct devnl_family netdev;
 
 	if (bound && !devnl_open(&netdev, DEVMEM_NETDEV_FAMILY)) {
+		/* A NIC that is down shows no queues: they may be bound. */
 		any = devnl_bound_queues(&netdev, s->ifindex, bound,
-					 NICFILE_QUEUES, NULL) != 0;
+					 NICFILE_QUEUES, &present) ||
+		      !present;
 		for (int i = 0; i < NICFILE_QUEUES; i++)
 			any |= bound[i];
 		devnl_close(&netdev);
@@ -189,11 +192,14 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 	if (!s->original)
 		return why(w, -ENOMEM, "out of memory");
 	rc = nicfile_lock(&s->file, s->ifindex, true);
-	if (rc == -EBUSY)
+	if (rc == -EBUSY) {
+		free(s->original);
+		s->original = NULL;
 		return why(w, rc,
-			   "another process holds %s and does not let "
-			   "go: it is changing settings of %s, or is stopped",
+			   "another process holds %s and does not let go: it "
+			   "is changing settings of %s, or is stopped",
 			   s->file.path, s->ifname);
+	}
 	if (rc) {
 		/* On our own: we restore what we find now. */
 		snapshot(s, s->original);
@@ -294,18 +300,22 @@ static bool listed(const unsigned int *queue, unsigned int queues, uint32_t q)
 	return false;
 }
 
-/* Note in s->indir which entries are to change, and change them in @table. */
-static unsigned int plan_rss(struct nic_settings *s, uint32_t *table,
-			     size_t count, const unsigned int *queue,
-			     unsigned int queues)
+/*
+ * Note in s->indir which entries are to change, and change them in @table: to
+ * queues that RSS uses already, since any other may be somebody's.
+ */
+static void plan_rss(struct nic_settings *s, uint32_t *table, size_t count,
+		     const unsigned int *queue, unsigned int queues)
 {
-	unsigned int below = queue[0];
+	uint32_t others[NICFILE_QUEUES] = { 0 };
+	unsigned int n = 0;
 
-	/* Ours are the highest free ones: what is below them is for others. */
-	for (unsigned int i = 1; i < queues; i++)
-		below = queue[i] < below ? queue[i] : below;
+	for (size_t i = 0; i < count && n < NICFILE_QUEUES; i++)
+		if (!listed(queue, queues, table[i]) &&
+		    !listed(others, n, table[i]))
+			others[n++] = table[i];
 	for (size_t i = 0; i < count; i++) {
-		uint32_t to = (uint32_t)(i % below);
+		uint32_t to = others[n ? i % n : 0];
 
 		if (!listed(queue, queues, table[i]))
 			continue;
@@ -316,14 +326,21 @@ static unsigned int plan_rss(struct nic_settings *s, uint32_t *table,
 		};
 		table[i] = to;
 	}
-	return below;
+}
+
+static unsigned int lowest(const unsigned int *queue, unsigned int queues)
+{
+	unsigned int low = queue[0];
+
+	for (unsigned int i = 1; i < queues; i++)
+		low = queue[i] < low ? queue[i] : low;
+	return low;
 }
 
 int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 		       unsigned int queues, struct why *w)
 {
 	uint32_t *table = calloc(ETH_MAX_INDIR, sizeof(*table));
-	unsigned int below;
 	size_t count = 0;
 	int rc;
 
@@ -341,12 +358,13 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 			 s->ifname, strerror(-rc));
 		goto out;
 	}
-	below = plan_rss(s, table, count, queue, queues);
+	plan_rss(s, table, count, queue, queues);
 	if (s->manual && s->indir_count) {
 		rc = why(w, -EOPNOTSUPP,
 			 "RSS of %s uses queue %u, which the "
 			 "pool is to have; keep it off: ethtool -X %s equal %u",
-			 s->ifname, s->indir[0].was, s->ifname, below);
+			 s->ifname, s->indir[0].was, s->ifname,
+			 lowest(queue, queues));
 		s->indir_count = 0;
 		goto out;
 	}
@@ -404,15 +422,20 @@ void settings_rss_restore(struct nic_settings *s)
 	s->indir_count = 0;
 }
 
+void settings_lock(struct nic_settings *s)
+{
+	if (s->original && s->file.fd < 0)
+		nicfile_lock(&s->file, s->ifindex, false);
+}
+
 void settings_end(struct nic_settings *s)
 {
 	struct nic_original *latest;
 
+	settings_lock(s);
 	settings_rss_restore(s);
 	if (!s->original)
 		return;
-	if (s->file.fd < 0)
-		nicfile_lock(&s->file, s->ifindex, false);
 	/* Others may have added to it since we read it. */
 	latest = calloc(1, sizeof(*latest));
 	if (latest && s->file.fd >= 0 && !nicfile_read(&s->file, latest)) {

@@ -45,6 +45,11 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 /* Undo settings_rss_avoid() alone, to try other queues. */
 void settings_rss_restore(struct nic_settings *s);
 void settings_commit(struct nic_settings *s);
+/*
+ * Before unbinding: from then until settings_end() nobody may take our queues
+ * and find RSS as we have it.
+ */
+void settings_lock(struct nic_settings *s);
 void settings_end(struct nic_settings *s);
 
 #endif /* DEVMEM_SETTINGS_H */

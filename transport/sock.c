@@ -161,7 +161,6 @@ int sock_tune(int fd)
 		{ IPPROTO_TCP, TCP_KEEPIDLE, 10 },
 		{ IPPROTO_TCP, TCP_KEEPINTVL, 5 },
 		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
-		{ IPPROTO_TCP, TCP_USER_TIMEOUT, 30000 },
 	};
 
 	for (size_t i = 0; i < sizeof(option) / sizeof(option[0]); i++)

@@ -33,7 +33,12 @@ int sock_connect(int fd, const struct sockaddr_storage *to);
 int sock_connected(int fd);
 /** sock_accept() - the next connection, -EAGAIN if none. */
 int sock_accept(int fd, struct sockaddr_storage *peer);
-/** sock_tune() - no delay, and a dead peer is noticed within half a minute. */
+/**
+ * sock_tune() - no delay, and a dead peer of an idle connection is noticed within
+ * half a minute. With bytes under way it takes as long as the kernel tries
+ * (tcp_retries2): TCP_USER_TIMEOUT would end connections to peers that are alive
+ * and do not read for a while.
+ */
 int sock_tune(int fd);
 /** sock_mss() - the largest segment that the peer sends on @fd. */
 unsigned int sock_mss(int fd);

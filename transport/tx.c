@@ -90,7 +90,7 @@ static int on_record(struct devmem_conn *c, const struct wire_hdr *h,
 			 wire_type_name(h->type));
 }
 
-static int read_records(struct devmem_conn *c)
+int tx_read_records(struct devmem_conn *c)
 {
 	const uint8_t *payload;
 	struct wire_hdr h;
@@ -192,7 +192,7 @@ static int emit(struct devmem_conn *c)
 /* The peer may have said why before it went. */
 static int send_failed(struct devmem_conn *c, int err)
 {
-	int rc = read_records(c);
+	int rc = tx_read_records(c);
 
 	return rc ?: conn_fail(c, -err, "sending payload: %s", strerror(err));
 }
@@ -262,7 +262,7 @@ int tx_progress(struct devmem_conn *c)
 	int rc = c->err ?: send_all(c, &moved);
 
 	if (!rc && !moved && (!conn_runs_left(c) || control_due(c))) {
-		rc = read_records(c);
+		rc = tx_read_records(c);
 		rc = rc ?: send_all(c, &moved);
 	}
 	if (rc || !c->control.eof)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* test_failure.cc - T22, T23: peers that die, comms that close too early. */
+#include <memory>
+#include <vector>
+
 #include "fixture.h"
 
 namespace {
@@ -144,6 +147,55 @@ TEST_F(Failure, T22_MessagesSentBeforeACloseArrive)
 		EXPECT_FALSE(in->failed()) << size;
 		EXPECT_TRUE(to.holds(size, size)) << size;
 	}
+}
+
+/* NCCL posts buffers of its slices' size, whatever the messages' sizes are. */
+TEST_F(Failure, T22_LateReceivesIntoLargerBuffersGetWhatWasSent)
+{
+	constexpr int count = 6;
+	constexpr size_t room = 1 << 20;
+	Buffer from(1000);
+	std::vector<std::unique_ptr<Buffer>> to;
+	Pair pair(there(), here());
+	Transfer *out[count], *in[count];
+
+	ASSERT_TRUE(pair.connect());
+	from.fill(4);
+	for (Transfer *&t : out)
+		t = pair.send(from, 1000);
+	ASSERT_TRUE(pair.wait_for([&] { return out[count - 1]->over(); }));
+	pair.close_sender();
+	/* One after the other, so that what is said of each meets no peer. */
+	for (int i = 0; i < count; i++) {
+		to.push_back(std::make_unique<Buffer>(room));
+		in[i] = pair.recv(*to[i], room);
+		pair.progress();
+		usleep(2000);
+	}
+	for (int i = 0; i < count; i++) {
+		ASSERT_TRUE(pair.wait_for([&] { return in[i]->over(); }));
+		ASSERT_FALSE(in[i]->failed()) << i;
+		EXPECT_TRUE(to[i]->holds(4, 1000)) << i;
+	}
+}
+
+TEST_F(Failure, T22_MoreReceivesThanMessagesGetTheMessages)
+{
+	Buffer from(large), to(large), never(large);
+	Pair pair(there(), here());
+
+	ASSERT_TRUE(pair.connect());
+	from.fill(7);
+	Transfer *out = pair.send(from, large);
+	Transfer *in = pair.recv(to, large);
+	Transfer *more = pair.recv(never, large);
+	ASSERT_TRUE(pair.wait_for([&] { return out->over(); }));
+	ASSERT_FALSE(out->failed());
+	pair.close_sender();
+	ASSERT_TRUE(pair.wait_for([&] { return in->over() && more->over(); }));
+	EXPECT_FALSE(in->failed());
+	EXPECT_TRUE(to.holds(7, large));
+	EXPECT_TRUE(more->failed());
 }
 
 TEST_F(Failure, T23_CloseWithPendingRequestsReturnsSoon)

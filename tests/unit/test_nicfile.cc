@@ -97,6 +97,15 @@ TEST(NicFile, AFileCutShortAnywhereIsRefused)
 			  -EINVAL) << n;
 }
 
+TEST(NicFile, WhatALongerTextLeftBehindTheEndIsNotRead)
+{
+	Original o = some_original(), back(new nic_original());
+	std::string text = text_of(*o) + "3 4 5\nend\n";
+
+	ASSERT_EQ(nicfile_parse(text.c_str(), back.get()), 0);
+	EXPECT_TRUE(same(*o, *back));
+}
+
 TEST(NicFile, NumbersOutOfRangeAreRefused)
 {
 	const char *good =
@@ -111,7 +120,6 @@ TEST(NicFile, NumbersOutOfRangeAreRefused)
 		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules 4294967296\nindir\nend\n",
 		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules x\nindir\nend\n",
 		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir 5000\nend\n",
-		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\nmore\n",
 		"nic 1\nntuple 0\nsplit 1 1 -1\nqueues\nrules\nindir\nend\n",
 		"nic 1\nsplit 99999999999999999999 1 -1\nntuple 0\n",
 	};
