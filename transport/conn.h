@@ -176,6 +176,14 @@ int control_send_inline(struct devmem_conn *c, uint64_t seq, const void *data,
 int control_flush(struct devmem_conn *c);
 /* Read what is there. */
 int control_fill(struct devmem_conn *c);
+/* 0: the record is dealt with; 1: it has to wait, as all behind it; or -errno. */
+typedef int (*record_fn)(struct devmem_conn *c, const struct wire_hdr *h,
+			 const uint8_t *payload);
+/*
+ * Read, and give each record of type @due to @take; BYE and ERROR are dealt with
+ * here, and any other ends the connection. 1: a record waits.
+ */
+int control_read(struct devmem_conn *c, enum wire_type due, record_fn take);
 /* Has control not been looked at for a few calls? */
 bool control_due(struct devmem_conn *c);
 /* Say goodbye and close, without losing what was sent. */

@@ -164,6 +164,49 @@ int control_fill(struct devmem_conn *c)
 	return 0;
 }
 
+static int take_record(struct devmem_conn *c, enum wire_type due,
+		       record_fn take, const struct wire_hdr *h,
+		       const uint8_t *payload)
+{
+	struct wire_error e;
+
+	if (h->type == due)
+		return take(c, h, payload);
+	if (h->type == WIRE_BYE) {
+		c->control.bye = true;
+		return 0;
+	}
+	if (h->type == WIRE_ERROR && !wire_get_error(payload, h->len, &e)) {
+		c->control.eof = true;
+		return conn_fail(c, -EREMOTEIO, "the %s gave up: %s",
+				 c->is_sender ? "receiver" : "sender", e.text);
+	}
+	return conn_fail(c, -EPROTO, "unexpected %s record",
+			 wire_type_name(h->type));
+}
+
+int control_read(struct devmem_conn *c, enum wire_type due, record_fn take)
+{
+	const uint8_t *payload;
+	struct wire_hdr h;
+	int rc = control_fill(c);
+
+	while (!rc) {
+		rc = wire_reader_peek(&c->control.in, &h, &payload);
+		if (rc < 0)
+			return conn_fail(c, rc,
+					 "the peer's control stream is not "
+					 "this protocol's");
+		if (!rc)
+			break;
+		rc = take_record(c, due, take, &h, payload);
+		if (rc > 0)
+			break;
+		wire_reader_consume(&c->control.in);
+	}
+	return rc;
+}
+
 bool control_due(struct devmem_conn *c)
 {
 	return ++c->waits % WAITS == 0;

@@ -240,11 +240,12 @@ static int insert(const char *ifname, const struct ethtool_rx_flow_spec *fs,
 }
 
 int eth_rule_insert(const char *ifname, const struct eth_flow *flow,
-		    unsigned int queue, uint32_t *location)
+		    unsigned int queue, uint32_t *location, bool *whole_port)
 {
 	struct ethtool_rx_flow_spec fs;
 	int rc;
 
+	*whole_port = false;
 	rc = flow_spec(flow, true, &fs);
 	if (rc)
 		return rc;
@@ -254,6 +255,7 @@ int eth_rule_insert(const char *ifname, const struct eth_flow *flow,
 		return rc;
 	flow_spec(flow, false, &fs);
 	fs.ring_cookie = queue;
+	*whole_port = true;
 	return insert(ifname, &fs, location);
 }
 

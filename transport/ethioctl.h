@@ -31,11 +31,12 @@ int eth_ntuple_set(const char *ifname, bool on);
 
 /**
  * eth_rule_insert() - steer a flow to a queue: by source and destination where
- * the device can, else by destination address and port alone. *location is for
+ * the device can, else by destination address and port alone, then *whole_port is
+ * set: the rule is for all flows to that port. *location is for
  * eth_rule_delete().
  */
 int eth_rule_insert(const char *ifname, const struct eth_flow *flow,
-		    unsigned int queue, uint32_t *location);
+		    unsigned int queue, uint32_t *location, bool *whole_port);
 int eth_rule_delete(const char *ifname, uint32_t location);
 
 /**

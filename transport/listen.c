@@ -308,17 +308,19 @@ static void delete_rules(struct devmem_conn *c)
 static int insert_rules(struct devmem_listener *l, struct devmem_conn *c,
 			struct rxpool *pool, struct why *w)
 {
+	bool whole_port = false;
 	struct sockaddr_storage src = c->peer, dst = c->local;
 
 	addr_set_port(&dst, l->flow_port);
-	for (unsigned int i = 0; i < c->flows; i++) {
+	for (unsigned int i = 0; i < c->flows && !whole_port; i++) {
 		struct eth_flow flow = { .src = &src, .dst = &dst };
 		struct flow *f = &c->flow[i];
 		int rc;
 
 		addr_set_port(&src, f->port);
 		rc = eth_rule_insert(c->nic->info.name, &flow,
-				     rxpool_next_queue(pool), &f->rule);
+				     rxpool_next_queue(pool), &f->rule,
+				     &whole_port);
 		if (rc) {
 			delete_rules(c);
 			return why(w, rc,

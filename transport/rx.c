@@ -195,49 +195,12 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 	return rc;
 }
 
-static int on_record(struct devmem_conn *c, const struct wire_hdr *h,
-		     const uint8_t *payload)
-{
-	struct wire_error e;
-
-	switch (h->type) {
-	case WIRE_DATA:
-		return on_data(c, h, payload);
-	case WIRE_BYE:
-		c->control.bye = true;
-		return 0;
-	case WIRE_ERROR:
-		if (wire_get_error(payload, h->len, &e))
-			break;
-		c->control.eof = true;
-		return conn_fail(c, -EREMOTEIO, "the sender gave up: %s",
-				 e.text);
-	}
-	return conn_fail(c, -EPROTO, "unexpected %s record",
-			 wire_type_name(h->type));
-}
-
 static int read_records(struct devmem_conn *c)
 {
-	const uint8_t *payload;
-	struct wire_hdr h;
-	int rc = control_fill(c);
+	int rc = control_read(c, WIRE_DATA, on_data);
 
-	while (!rc) {
-		rc = wire_reader_peek(&c->control.in, &h, &payload);
-		if (rc < 0)
-			return conn_fail(c, rc,
-					 "the peer's control stream is "
-					 "not this protocol's");
-		if (!rc)
-			break;
-		rc = on_record(c, &h, payload);
-		c->rx.stalled = rc > 0;
-		if (rc > 0)
-			return 0;
-		wire_reader_consume(&c->control.in);
-	}
-	return rc;
+	c->rx.stalled = rc > 0;
+	return rc > 0 ? 0 : rc;
 }
 
 /* How many more bytes of @want can be granted; takes the credit for them. */

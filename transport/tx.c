@@ -68,46 +68,9 @@ static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
 	return 0;
 }
 
-static int on_record(struct devmem_conn *c, const struct wire_hdr *h,
-		     const uint8_t *payload)
-{
-	struct wire_error e;
-
-	switch (h->type) {
-	case WIRE_GRANT:
-		return on_grant(c, h, payload);
-	case WIRE_BYE:
-		c->control.bye = true;
-		return 0;
-	case WIRE_ERROR:
-		if (wire_get_error(payload, h->len, &e))
-			break;
-		c->control.eof = true;
-		return conn_fail(c, -EREMOTEIO, "the receiver gave up: %s",
-				 e.text);
-	}
-	return conn_fail(c, -EPROTO, "unexpected %s record",
-			 wire_type_name(h->type));
-}
-
 int tx_read_records(struct devmem_conn *c)
 {
-	const uint8_t *payload;
-	struct wire_hdr h;
-	int rc = control_fill(c);
-
-	while (!rc) {
-		rc = wire_reader_peek(&c->control.in, &h, &payload);
-		if (rc < 0)
-			return conn_fail(c, rc,
-					 "the peer's control stream is "
-					 "not this protocol's");
-		if (!rc)
-			break;
-		rc = on_record(c, &h, payload);
-		wire_reader_consume(&c->control.in);
-	}
-	return rc;
+	return control_read(c, WIRE_GRANT, on_grant);
 }
 
 static unsigned int least_busy(const struct devmem_conn *c)
