@@ -52,18 +52,32 @@ ntuple_off()
 }
 t "ntuple filters off" 30 ntuple_off
 
-# Two runs over the same pair of NICs, one of which outlives the other.
-shared()	# ITERATIONS-OF-FIRST ITERATIONS-OF-SECOND
-{
-	local i pids=() n=("$1" "$2") queues
+opened() { [ "$(grep -c '^.rank .*path recv open' "$1" 2>/dev/null)" = 2 ]; }
 
+# Two runs over the same pair of NICs, which overlap: each goes on until the other
+# is there, and the one that is to end last until the other has ended.
+shared()	# LAST: 0 or 1, the run that ends last
+{
+	local i pids=() queues there
+
+	rm -f "$run_dir"/log.[01] "$run_dir"/ended.[01]
 	make_pair
 	for i in 0 1; do
-		"$devmem_bench" allreduce --plugin "$plugin" --netns "$hosts" \
-			--ranks 2 -b 1M -e 1M -w 2 -n "${n[i]}" --debug \
-			>"$log.$i" 2>&1 &
+		# For sh, which has none of our functions.
+		there="[ \"\$(grep -c '^.rank .*path recv open' $run_dir/log.$((1 - i)) 2>/dev/null)\" = 2 ]"
+		[ "$1" != "$i" ] || there="[ -e $run_dir/ended.$((1 - i)) ]"
+		{
+			"$devmem_bench" allreduce --plugin "$plugin" \
+				--netns "$hosts" --ranks 2 -b 1M -e 1M -w 2 \
+				-n 5 --debug --pause-at-iter 1 \
+				--pause-cmd "n=0; until $there; do n=\$((n + 1)); [ \$n -lt 400 ] || exit 1; sleep 0.05; done" \
+				>"$run_dir/log.$i" 2>&1
+			status=$?
+			touch "$run_dir/ended.$i"
+			exit $status
+		} &
 		pids+=($!)
-		sleep 0.3
+		wait_for 10 opened "$run_dir/log.$i" || fail "run $i did not start"
 	done
 	for i in 0 1; do
 		status=0
@@ -80,8 +94,8 @@ shared()	# ITERATIONS-OF-FIRST ITERATIONS-OF-SECOND
 		fail "both took the same queue: $queues"
 	check_nics || fail "settings are not as before"
 }
-t "two processes a NIC, the first ends first" 60 shared 20 200
-t "two processes a NIC, the first ends last" 60 shared 200 20
+t "two processes a NIC, the first ends first" 60 shared 1
+t "two processes a NIC, the first ends last" 60 shared 0
 
 two_ranks_a_host()
 {
