@@ -101,6 +101,22 @@ bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
 	return true;
 }
 
+unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
+		      size_t *bytes)
+{
+	unsigned int n = f->count < max ? f->count : max;
+
+	*bytes = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
+
+		iov[i].iov_base = r->req->addr + r->offset;
+		iov[i].iov_len = r->len;
+		*bytes += r->len;
+	}
+	return n;
+}
+
 void flow_advance(struct flow *f, size_t n)
 {
 	f->pending -= n;
@@ -157,7 +173,6 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		.addr = at,
 		.size = size,
 	};
-	c->active++;
 	*out = r;
 	return 0;
 }
@@ -216,7 +231,6 @@ DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size)
 	}
 	/* Runs of a failed request stay behind; nothing looks at them again. */
 	r->state = REQUEST_FREE;
-	c->active--;
 	return rc;
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "credit.h"
 #include "devmem.h"
@@ -117,9 +118,8 @@ struct devmem_conn {
 	unsigned int flows;
 	uint32_t peer_inline; /* the peer's largest inline message */
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
-	uint64_t next_seq;   /* of the next request */
-	unsigned int active; /* requests not freed */
-	unsigned int waits;  /* calls that waited for flows */
+	uint64_t next_seq;  /* of the next request */
+	unsigned int waits; /* calls that waited for flows */
 	struct receiver rx;
 	struct sender tx;
 	struct devmem_stats stats;
@@ -155,6 +155,9 @@ struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq);
 
 bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
 	       size_t len);
+/* The first runs, at most @max, as @iov; how many, and their bytes in *bytes. */
+unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
+		      size_t *bytes);
 /* Drop @n bytes from the front; they have been moved. */
 void flow_advance(struct flow *f, size_t n);
 

@@ -69,7 +69,7 @@ void control_put_done(struct control *k, size_t n)
  */
 static int send_failed(struct devmem_conn *c, int err)
 {
-	int rc = 0;
+	int rc;
 
 	if (c->err)
 		return c->err;
@@ -82,11 +82,11 @@ static int send_failed(struct devmem_conn *c, int err)
 			return 0;
 		}
 		rc = tx_read_records(c);
+		if (rc)
+			return rc;
 	}
-	return rc    ?:
-		       conn_fail(c, -err,
-				 "sending on the control connection: %s",
-				 strerror(err));
+	return conn_fail(c, -err, "sending on the control connection: %s",
+			 strerror(err));
 }
 
 int control_flush(struct devmem_conn *c)

@@ -323,16 +323,22 @@ static int on_rings(struct nlattr **attr, void *arg)
 	return 0;
 }
 
-int devnl_rings_get(struct devnl_family *f, unsigned int ifindex,
-		    struct devnl_rings *r)
+int devnl_rings_get(unsigned int ifindex, struct devnl_rings *r)
 {
-	struct nl_msg *msg = ethtool_message(f, DEVMEM_ETHTOOL_MSG_RINGS_GET,
-					     DEVMEM_ETHTOOL_A_RINGS_HEADER,
-					     ifindex);
+	struct devnl_family f;
+	struct nl_msg *msg;
+	int rc;
 
 	memset(r, 0, sizeof(*r));
 	r->split = -1;
-	return msg ? request(f, msg, on_rings, r) : -ENOMEM;
+	rc = devnl_open(&f, "ethtool");
+	if (rc)
+		return rc;
+	msg = ethtool_message(&f, DEVMEM_ETHTOOL_MSG_RINGS_GET,
+			      DEVMEM_ETHTOOL_A_RINGS_HEADER, ifindex);
+	rc = msg ? request(&f, msg, on_rings, r) : -ENOMEM;
+	devnl_close(&f);
+	return rc;
 }
 
 int devnl_rings_set(struct devnl_family *f, unsigned int ifindex, int split,
@@ -353,27 +359,4 @@ int devnl_rings_set(struct devnl_family *f, unsigned int ifindex, int split,
 		return -ENOMEM;
 	}
 	return request(f, msg, NULL, NULL);
-}
-
-static int on_channels(struct nlattr **attr, void *arg)
-{
-	static const int count[] = { DEVMEM_ETHTOOL_A_CHANNELS_RX_COUNT,
-				     DEVMEM_ETHTOOL_A_CHANNELS_COMBINED_COUNT };
-	unsigned int *rx = arg;
-
-	for (int i = 0; i < 2; i++)
-		if (attr[count[i]])
-			*rx += nla_get_u32(attr[count[i]]);
-	return 0;
-}
-
-int devnl_channels_get(struct devnl_family *f, unsigned int ifindex,
-		       unsigned int *rx)
-{
-	struct nl_msg *msg = ethtool_message(f, DEVMEM_ETHTOOL_MSG_CHANNELS_GET,
-					     DEVMEM_ETHTOOL_A_CHANNELS_HEADER,
-					     ifindex);
-
-	*rx = 0;
-	return msg ? request(f, msg, on_channels, rx) : -ENOMEM;
 }

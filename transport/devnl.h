@@ -55,13 +55,10 @@ struct devnl_rings {
 	unsigned int hds_thresh;
 };
 
-int devnl_rings_get(struct devnl_family *ethtool, unsigned int ifindex,
-		    struct devnl_rings *r);
+/* -ENOENT: the kernel has no ethtool family. */
+int devnl_rings_get(unsigned int ifindex, struct devnl_rings *r);
 /* Set header split (DEVMEM_SPLIT_*), and the threshold where @hds_thresh >= 0. */
 int devnl_rings_set(struct devnl_family *ethtool, unsigned int ifindex,
 		    int split, int hds_thresh);
-/* Number of receive queues in use. */
-int devnl_channels_get(struct devnl_family *ethtool, unsigned int ifindex,
-		       unsigned int *rx);
 
 #endif /* DEVMEM_DEVNL_H */

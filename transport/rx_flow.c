@@ -61,19 +61,12 @@ static int payload_error(struct devmem_conn *c, ssize_t n)
  */
 static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 {
-	unsigned int runs = f->count < RECV_IOV ? f->count : RECV_IOV;
 	struct iovec iov[RECV_IOV];
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
-	size_t room = 0;
+	struct msghdr msg = { .msg_iov = iov };
+	size_t room;
 	ssize_t n;
 
-	for (unsigned int i = 0; i < runs; i++) {
-		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
-
-		iov[i].iov_base = r->req->addr + r->offset;
-		iov[i].iov_len = r->len;
-		room += r->len;
-	}
+	msg.msg_iovlen = flow_iov(f, iov, RECV_IOV, &room);
 	n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
 	if (n <= 0)
 		return payload_error(c, n);
@@ -182,12 +175,10 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 	pieces_begin(&w, msg, received);
 	while ((next = pieces_next(&w, &p)) != 0) {
 		if (next < 0) {
-			rc = rc	   ?:
-				     conn_fail(c, -EIO,
-					       "the kernel's control "
-					       "messages do not add up to the "
-					       "%zu bytes received",
-					       received);
+			rc = conn_fail(c, -EIO,
+				       "the kernel's control messages do not "
+				       "add up to the %zu bytes received",
+				       received);
 			continue;
 		}
 		if (p.where == PIECE_DEVMEM) {

@@ -71,14 +71,10 @@ static int read_queues(struct devnl_family *f, const char *ifname,
 /* Header split that is off, and rules that are off, can be turned on. */
 static bool can_be_set(const struct devmem_nic_props *nic)
 {
-	struct devnl_rings r = { .split = -1 };
-	struct devnl_family et;
+	struct devnl_rings r;
 
-	if (!devnl_open(&et, "ethtool")) {
-		devnl_rings_get(&et, nic->ifindex, &r);
-		devnl_close(&et);
-	}
-	return r.split >= 0 && !eth_ntuple_probe(nic->name);
+	return !devnl_rings_get(nic->ifindex, &r) && r.split >= 0 &&
+	       !eth_ntuple_probe(nic->name);
 }
 
 int rxpool_probe(const struct devmem_nic_props *nic,
@@ -193,14 +189,10 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
  */
 static size_t niovs_in_rings(struct rxpool *p)
 {
-	struct devnl_rings r = { .rx = 0 };
+	struct devnl_rings r;
 	size_t filled = 0, by_size;
-	struct devnl_family et;
 
-	if (!devnl_open(&et, "ethtool")) {
-		devnl_rings_get(&et, p->ifindex, &r);
-		devnl_close(&et);
-	}
+	devnl_rings_get(p->ifindex, &r);
 	devnl_pages_held(&p->lease, p->ifindex, p->dmabuf_id, &filled);
 	by_size = (size_t)p->queues * (r.rx ?: 1024);
 	return 2 * (filled > by_size ? filled : by_size) + p->queues * 128ul;

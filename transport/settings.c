@@ -23,18 +23,6 @@ static int set_failed(struct nic_settings *s, struct why *w, int err,
 		   *extack ? ": " : "", extack);
 }
 
-static int read_rings(const struct nic_settings *s, struct devnl_rings *r)
-{
-	struct devnl_family et;
-	int rc = devnl_open(&et, "ethtool");
-
-	if (rc)
-		return rc;
-	rc = devnl_rings_get(&et, s->ifindex, r);
-	devnl_close(&et);
-	return rc;
-}
-
 static int write_split(const struct nic_settings *s, int split, int hds_thresh,
 		       char *extack, size_t n)
 {
@@ -77,7 +65,7 @@ static void snapshot(const struct nic_settings *s, struct nic_original *o)
 	memset(o, 0, sizeof(*o));
 	o->nic = s->nic;
 	o->hds_thresh = -1;
-	if (!read_rings(s, &r) && r.split >= 0) {
+	if (!devnl_rings_get(s->ifindex, &r) && r.split >= 0) {
 		o->split = r.split;
 		o->hds_thresh = r.has_hds_thresh ? (int)r.hds_thresh : -1;
 	}
@@ -232,7 +220,7 @@ int settings_split_on(struct nic_settings *s, struct why *w)
 {
 	struct devnl_rings r;
 	char extack[160];
-	int rc = read_rings(s, &r);
+	int rc = devnl_rings_get(s->ifindex, &r);
 
 	if (rc == -ENOENT)
 		return why(w, rc,

@@ -163,19 +163,14 @@ static int send_failed(struct devmem_conn *c, int err)
 /* One call: what it leaves behind, the socket has no room for. */
 static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 {
-	unsigned int runs = f->count < SEND_IOV ? f->count : SEND_IOV;
-	struct iovec iov[SEND_IOV];
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = runs };
 	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	struct iovec iov[SEND_IOV];
+	struct msghdr msg = { .msg_iov = iov };
+	size_t bytes;
 	ssize_t n;
 
-	for (unsigned int i = 0; i < runs; i++) {
-		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
-
-		iov[i].iov_base = r->req->addr + r->offset;
-		iov[i].iov_len = r->len;
-	}
-	if (runs < f->count)
+	msg.msg_iovlen = flow_iov(f, iov, SEND_IOV, &bytes);
+	if (msg.msg_iovlen < f->count)
 		flags |= MSG_MORE;
 	n = sendmsg(f->fd, &msg, flags);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
