@@ -4,14 +4,6 @@
 # processes share it and whichever ends last. (That the settings are as before
 # after every other test, too, is checked by tests/lab/run.)
 
-# The state that tests/lab/run compares with is taken again.
-resnapshot()
-{
-	: >"$nics"
-	snapshot h0 dm0a
-	snapshot h1 dm0b
-}
-
 default_settings()
 {
 	make_pair

@@ -29,6 +29,14 @@ in_host() { ip netns exec "$@"; }	# HOST COMMAND...
 nic_state() { in_host "$1" "$nicstate" "$2"; }	# HOST NIC
 snapshot() { echo "$1 $2 $(nic_state "$1" "$2")" >>"$nics"; }
 
+# The state of a pair, which the end of the test is compared with, is taken again.
+resnapshot()
+{
+	: >"$nics"
+	snapshot h0 dm0a
+	snapshot h1 dm0b
+}
+
 # Options of make_pair and make_switch, and their defaults.
 host_options()
 {
@@ -37,7 +45,8 @@ host_options()
 	mtu=1500 addr=both gro=on pair=
 	for o in "$@"; do
 		case $o in
-		queues=*|split=*) pair+=" $o" ;;
+		queues=*|split=*|iommu=1) pair+=" $o" ;;
+		iommu=0) ;;
 		mtu=*) mtu=${o#*=} ;;
 		addr=*) addr=${o#*=} ;;		# 4, 6 or both
 		gro=*) gro=${o#*=} ;;		# rx-gro-hw on or off
@@ -143,6 +152,9 @@ check_nics()
 }
 
 nics_quiet() { check_nics >/dev/null; }
+
+# What else a suite wants to be gone once its hosts are. Says what is not.
+check_left() { :; }
 
 remove_hosts()
 {
