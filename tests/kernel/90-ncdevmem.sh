@@ -3,12 +3,11 @@
 # The device memory test of the same kernel's source, unchanged, on the simulated
 # NIC. It calls `sudo` and an `ethtool` that knows tcp-data-split.
 
-ncdevmem=$LAB_BUILD/tests/kernel/ncdevmem
-
 tools()
 {
 	local bin=$run_dir/bin
 
+	ncdevmem=$LAB_BUILD/tests/kernel/ncdevmem
 	[ -x "$ncdevmem" ] || skip "no $ncdevmem; make it with tests/kernel/build-ncdevmem"
 	mkdir -p "$bin"
 	printf '#!/bin/sh\nexec "$@"\n' >"$bin/sudo"
