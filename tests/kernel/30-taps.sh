@@ -13,9 +13,9 @@ reproducer "packet socket, IPv6" 30 tapped mtu=1500 packet --v6
 reproducer "packet socket, one packet an MSS" 30 tapped gro=off packet
 reproducer "packet socket, MTU 9000" 30 tapped mtu=9000 packet
 reproducer "packet socket, cooked" 30 tapped mtu=1500 cooked
-reproducer "packet ring, TPACKET_V2" 30 tapped mtu=1500 tpacket-v2
-reproducer "packet ring, TPACKET_V3" 30 tapped mtu=1500 tpacket-v3
-reproducer "packet ring, TPACKET_V3, one packet an MSS" 30 tapped gro=off tpacket-v3
+t "packet ring, TPACKET_V2" 30 tapped mtu=1500 tpacket-v2
+t "packet ring, TPACKET_V3" 30 tapped mtu=1500 tpacket-v3
+t "packet ring, TPACKET_V3, one packet an MSS" 30 tapped gro=off tpacket-v3
 
 two_taps()
 {
@@ -36,7 +36,7 @@ filtered()
 	wait $!
 	[ -s "$run_dir/dump" ] || fail "tcpdump wrote nothing"
 }
-reproducer "tcpdump with a filter on payload" 30 filtered
+t "tcpdump with a filter on payload" 30 filtered
 
 tap_on_sender()
 {
@@ -184,8 +184,8 @@ mirrored()	# KIND-OF-DEVICE
 	ingress matchall action mirred egress mirror dev mirror0
 	kt rx stream
 }
-reproducer "tc mirrors to a dummy" 30 mirrored dummy
-reproducer "tc mirrors to a veth" 30 mirrored veth
+t "tc mirrors to a dummy" 30 mirrored dummy
+t "tc mirrors to a veth" 30 mirrored veth
 
 mirrored_ingress()
 {
@@ -251,7 +251,7 @@ forwarded()	# MTU [PAIR-OPTIONS] [option of kt-script...]
 		bind connect little nothing unbind arrives close gone
 }
 t "forwarded to a veth" 30 forwarded 1500
-reproducer "forwarded to a veth, one packet an MSS" 30 forwarded 1500 gro=off
+t "forwarded to a veth, one packet an MSS" 30 forwarded 1500 gro=off
 reproducer "forwarded, to be fragmented" 30 forwarded 1000 gro=off --fragment
 reproducer "forwarded, big packets to be fragmented" 30 forwarded 1000 gro=on --fragment
 forwarded_tapped()
