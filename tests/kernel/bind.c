@@ -40,15 +40,20 @@ static const char *need_arg(const char *what)
 static int bind_here(struct binding *b, int fd, const uint32_t *queues,
 		     unsigned int n)
 {
-	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
-	int rc;
+	int rc = host_bind_rx(b, kt.bind_host, kt.rx_nic, fd, queues, n);
 
-	host_enter(kt.bind_host);
-	rc = bind_rx(b, ifindex, fd, queues, n);
-	host_enter(".");
 	say("bind-rx of %s: %s \"%s\"", kt.rx_nic,
 	    rc ? strerrorname_np(-rc) : "ok", b->why);
 	return rc;
+}
+
+/* A new region, bound to kt.queue. */
+static void bind_region(struct binding *b)
+{
+	uint32_t queue = kt.queue;
+
+	region_make(&region, kt.region);
+	expect(!bind_here(b, region.fd, &queue, 1), "bind");
 }
 
 static int bad_fd(const char *kind)
@@ -174,11 +179,9 @@ static void case_unprivileged(void)
 static void case_hold(void)
 {
 	const char *command = need_arg("command");
-	uint32_t queue = kt.queue;
 	struct binding b;
 
-	region_make(&region, kt.region);
-	expect(!bind_here(&b, region.fd, &queue, 1), "bind");
+	bind_region(&b);
 	kt_shell(command);
 	unbind(&b);
 }
@@ -226,12 +229,10 @@ static int xdp_attach(unsigned int ifindex)
 static void case_xdp_after(void)
 {
 	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
-	uint32_t queue = kt.queue;
 	struct binding b;
 	int rc;
 
-	region_make(&region, kt.region);
-	expect(!bind_here(&b, region.fd, &queue, 1), "bind");
+	bind_region(&b);
 	host_enter(kt.bind_host);
 	rc = xdp_attach(ifindex);
 	expect(rc < 0, "XDP can be attached to a NIC with a bound queue");
@@ -289,14 +290,12 @@ static int xsk_bind(unsigned int ifindex)
 static void case_xsk_after(void)
 {
 	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
-	uint32_t queue = kt.queue;
 	struct totals t = { 0 };
 	struct binding b;
 	struct flow flow;
 	int fd;
 
-	region_make(&region, kt.region);
-	expect(!bind_here(&b, region.fd, &queue, 1), "bind");
+	bind_region(&b);
 	host_enter(kt.bind_host);
 	fd = xsk_bind(ifindex);
 	say("AF_XDP: %s", fd < 0 ? strerrorname_np(-fd) : "bound");

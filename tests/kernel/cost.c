@@ -28,7 +28,7 @@
 
 struct cost {
 	uint64_t fill, receive, give_back;	/* ns */
-	uint64_t bytes, calls, frags;
+	uint64_t calls, frags;
 };
 
 typedef void drain_fn(int fd, size_t chunk, struct cost *c);
@@ -194,16 +194,10 @@ static struct binding binding;
 
 static void bind_region(void)
 {
-	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
 	uint32_t queue = kt.queue;
-	int rc;
 
 	region_make(&region, kt.region);
-	host_enter(kt.bind_host);
-	rc = bind_rx(&binding, ifindex, region.fd, &queue, 1);
-	host_enter(".");
-	expect(!rc, "bind-rx of %s: %s (%s)", kt.rx_nic, strerror(-rc),
-	       binding.why);
+	must_bind_rx(&binding, kt.bind_host, kt.rx_nic, &region, &queue, 1);
 }
 
 static void unbind_region(void)

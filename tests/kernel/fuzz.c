@@ -20,7 +20,9 @@
 
 #include "kt.h"
 
-#define LEASES 8
+#define LEASES	8
+#define REGION	(4u << 20)
+#define BINDS	6	/* of a dma-buf: DMA_API_DEBUG objects to 8 mappings */
 
 static unsigned int pick(unsigned int n) { return kt_random() % n; }
 static bool mostly(void) { return pick(8); }
@@ -43,6 +45,7 @@ static uint64_t odd_number(void)
 static struct region region;
 static unsigned int ifindex;
 static int family, lease[LEASES] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+static unsigned int binds;	/* of the region */
 static uint32_t binding_id;	/* of the last bind that worked */
 
 struct message {
@@ -122,8 +125,27 @@ static void read_answer(int fd)
 		    h->nlmsg_type != family || a->nla_type != KT_A_DMABUF_ID)
 			continue;
 		memcpy(&binding_id, (const char *)a + NLA_HDRLEN, 4);
+		binds++;
 		worked++;
 	}
+}
+
+static void release_all(void)
+{
+	for (unsigned int i = 0; i < LEASES; i++) {
+		if (lease[i] >= 0)
+			close(lease[i]);
+		lease[i] = -1;
+	}
+}
+
+/* Tokens and packets may keep the old one mapped. */
+static void renew_region(void)
+{
+	release_all();
+	region_close(&region);
+	region_make(&region, REGION);
+	binds = 0;
 }
 
 static void fuzz_bind(void)
@@ -133,6 +155,8 @@ static void fuzz_bind(void)
 	struct message m;
 
 	calls++;
+	if (binds == BINDS)
+		renew_region();
 	if (lease[i] >= 0 && !pick(4)) {
 		close(lease[i]);
 		lease[i] = -1;
@@ -274,10 +298,8 @@ static void fuzz_more(void)
 
 static void fuzz_flow(void)
 {
-	struct linger hard = { .l_onoff = 1 };
-
 	if (flow.tx > 0) {
-		setsockopt(flow.tx, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+		reset_at_close(flow.tx);
 		flow_close(&flow);
 	}
 	kt_sleep(0.002);
@@ -299,7 +321,7 @@ static void begin(void)
 	hole = mmap(NULL, 2 * KT_PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	expect(hole != MAP_FAILED && !munmap(hole + KT_PAGE, KT_PAGE), "mmap");
-	region_make(&region, 4 << 20);
+	region_make(&region, REGION);
 	ifindex = host_ifindex(kt.rx_host, kt.rx_nic);
 	expect(sk && !genl_connect(sk), "no generic netlink socket");
 	family = genl_ctrl_resolve(sk, "netdev");
@@ -325,9 +347,7 @@ static void run(void (*one)(void))
 	}
 	say("%lu calls, %lu of them did something", calls, worked);
 	expect(worked, "no call did anything");
-	for (unsigned int i = 0; i < LEASES; i++)
-		if (lease[i] >= 0)
-			close(lease[i]);
+	release_all();
 	flow_close(&flow);
 	region_close(&region);
 	host_enter(".");

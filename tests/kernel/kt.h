@@ -135,11 +135,21 @@ struct binding {
 	char why[256];			/* the kernel's words on a failure */
 };
 
-/* 0 or -errno. */
+/* In the host where the calling thread is; 0 or -errno. */
 int bind_rx(struct binding *b, unsigned int ifindex, int fd,
 	    const uint32_t *queues, unsigned int n);
 int bind_tx(struct binding *b, unsigned int ifindex, int fd);
-void unbind(struct binding *b);
+/* In @host, and the thread is where it began. */
+int host_bind_rx(struct binding *b, const char *host, const char *nic, int fd,
+		 const uint32_t *queues, unsigned int n);
+int host_bind_tx(struct binding *b, const char *host, const char *nic, int fd);
+/* Die if they cannot; skip if no driver here can send. */
+void must_bind_rx(struct binding *b, const char *host, const char *nic,
+		  const struct region *r, const uint32_t *queues,
+		  unsigned int n);
+void must_bind_tx(struct binding *b, const char *host, const char *nic,
+		  const struct region *r);
+void unbind(struct binding *b);		/* once more does nothing */
 
 /* In the host where the calling thread is. */
 struct pool_count {
@@ -165,6 +175,10 @@ struct flow {
 /* From kt.tx_host to kt.rx_host, port is that at both ends. */
 void flow_open(struct flow *f, unsigned int port);
 void flow_close(struct flow *f);
+/* The connection ends without a good-bye, which an unreachable peer would be
+ * told for minutes.
+ */
+void reset_at_close(int fd);
 enum { KT_PORT = 5201, KT_PORT2 = 5202 };	/* steered by lib.sh */
 
 void wait_readable(int fd, double seconds, const char *what);
@@ -217,6 +231,8 @@ int dontneed_range(int fd, uint32_t start, uint32_t count);
 struct totals {
 	uint64_t bytes, frags, frag_bytes, linear_bytes, plain_bytes;
 };
+
+void totals_add(struct totals *t, const struct batch *b);
 
 /* Receives, checks and returns @len bytes from @pos on. */
 void receive_checked(int fd, const struct region *r, uint32_t dmabuf,

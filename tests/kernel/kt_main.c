@@ -117,6 +117,7 @@ static size_t number(const char *name, const char *s)
 	return n;
 }
 
+/* What an option sets; the last two take no value. */
 enum kind { TEXT, SIZE, NUMBER, SEED, SECONDS, FLAG, V6 };
 
 static const struct option_of {
@@ -124,16 +125,23 @@ static const struct option_of {
 	enum kind kind;
 	void *at;
 } table[] = {
-	{ "tx-host", TEXT, &kt.tx_host }, { "tx-nic", TEXT, &kt.tx_nic },
-	{ "rx-host", TEXT, &kt.rx_host }, { "rx-nic", TEXT, &kt.rx_nic },
+	{ "tx-host", TEXT, &kt.tx_host },
+	{ "tx-nic", TEXT, &kt.tx_nic },
+	{ "rx-host", TEXT, &kt.rx_host },
+	{ "rx-nic", TEXT, &kt.rx_nic },
 	{ "bind-host", TEXT, &kt.bind_host },
-	{ "connect-to", TEXT, &kt.connect_to }, { "run", TEXT, &kt.run },
-	{ "queue", NUMBER, &kt.queue }, { "bytes", SIZE, &kt.bytes },
-	{ "region", SIZE, &kt.region }, { "seconds", SECONDS, &kt.seconds },
-	{ "seed", SEED, &kt.seed }, { "v6", V6, &kt.family },
+	{ "connect-to", TEXT, &kt.connect_to },
+	{ "run", TEXT, &kt.run },
+	{ "queue", NUMBER, &kt.queue },
+	{ "bytes", SIZE, &kt.bytes },
+	{ "region", SIZE, &kt.region },
+	{ "seconds", SECONDS, &kt.seconds },
+	{ "seed", SEED, &kt.seed },
+	{ "v6", V6, &kt.family },
 	{ "fragment", FLAG, &kt.fragment },
 	{ "ip-options", FLAG, &kt.ip_options },
-	{ "unaligned", FLAG, &kt.unaligned }, { "more", FLAG, &kt.more },
+	{ "unaligned", FLAG, &kt.unaligned },
+	{ "more", FLAG, &kt.more },
 	{ "lossy", FLAG, &kt.lossy },
 };
 #define N_OPTIONS (sizeof(table) / sizeof(table[0]))
@@ -153,14 +161,30 @@ static void usage(const struct kt_case *c)
 
 static void option_set(const struct option_of *o, const char *value)
 {
+	size_t n = has_value(o) && o->kind != TEXT ? number(o->name, value) : 0;
+
 	switch (o->kind) {
-	case TEXT: *(const char **)o->at = value; break;
-	case SIZE: *(size_t *)o->at = number(o->name, value); break;
-	case NUMBER: *(unsigned int *)o->at = (unsigned int)number(o->name, value); break;
-	case SEED: *(uint64_t *)o->at = number(o->name, value); break;
-	case SECONDS: *(double *)o->at = (double)number(o->name, value); break;
-	case FLAG: *(bool *)o->at = true; break;
-	case V6: *(int *)o->at = AF_INET6; break;
+	case TEXT:
+		*(const char **)o->at = value;
+		break;
+	case SIZE:
+		*(size_t *)o->at = n;
+		break;
+	case NUMBER:
+		*(unsigned int *)o->at = (unsigned int)n;
+		break;
+	case SEED:
+		*(uint64_t *)o->at = n;
+		break;
+	case SECONDS:
+		*(double *)o->at = (double)n;
+		break;
+	case FLAG:
+		*(bool *)o->at = true;
+		break;
+	case V6:
+		*(int *)o->at = AF_INET6;
+		break;
 	}
 }
 

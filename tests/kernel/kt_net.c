@@ -153,6 +153,13 @@ void flow_close(struct flow *f)
 	f->rx = -1;
 }
 
+void reset_at_close(int fd)
+{
+	struct linger hard = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+}
+
 void wait_readable(int fd, double seconds, const char *what)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };

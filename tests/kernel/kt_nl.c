@@ -137,6 +137,48 @@ int bind_tx(struct binding *b, unsigned int ifindex, int fd)
 	return do_bind(b, KT_CMD_BIND_TX, ifindex, fd, NULL, 0);
 }
 
+int host_bind_rx(struct binding *b, const char *host, const char *nic, int fd,
+		 const uint32_t *queues, unsigned int n)
+{
+	unsigned int ifindex = host_ifindex(host, nic);
+	int rc;
+
+	host_enter(host);
+	rc = bind_rx(b, ifindex, fd, queues, n);
+	host_enter(".");
+	return rc;
+}
+
+int host_bind_tx(struct binding *b, const char *host, const char *nic, int fd)
+{
+	unsigned int ifindex = host_ifindex(host, nic);
+	int rc;
+
+	host_enter(host);
+	rc = bind_tx(b, ifindex, fd);
+	host_enter(".");
+	return rc;
+}
+
+void must_bind_rx(struct binding *b, const char *host, const char *nic,
+		  const struct region *r, const uint32_t *queues,
+		  unsigned int n)
+{
+	int rc = host_bind_rx(b, host, nic, r->fd, queues, n);
+
+	expect(!rc, "bind-rx of %s: %s (%s)", nic, strerror(-rc), b->why);
+}
+
+void must_bind_tx(struct binding *b, const char *host, const char *nic,
+		  const struct region *r)
+{
+	int rc = host_bind_tx(b, host, nic, r->fd);
+
+	if (rc == -EOPNOTSUPP && strstr(b->why, "driver"))
+		skip("%s: %s", nic, b->why);
+	expect(!rc, "bind-tx of %s: %s (%s)", nic, strerror(-rc), b->why);
+}
+
 void unbind(struct binding *b)
 {
 	if (b->sk)

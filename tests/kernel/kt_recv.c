@@ -144,6 +144,15 @@ void batch_return(const struct batch *b, int fd)
 	}
 }
 
+void totals_add(struct totals *t, const struct batch *b)
+{
+	t->bytes += b->frag_bytes + b->linear_bytes + b->plain_bytes;
+	t->frag_bytes += b->frag_bytes;
+	t->linear_bytes += b->linear_bytes;
+	t->plain_bytes += b->plain_bytes;
+	t->frags += b->n;
+}
+
 void receive_checked(int fd, const struct region *r, uint32_t dmabuf,
 		     uint64_t pos, size_t len, uint64_t seed, struct totals *t)
 {
@@ -162,11 +171,7 @@ void receive_checked(int fd, const struct region *r, uint32_t dmabuf,
 		batch_return(b, fd);
 		pos += (uint64_t)n;
 		len -= (size_t)n;
-		t->bytes += (uint64_t)n;
-		t->frag_bytes += b->frag_bytes;
-		t->linear_bytes += b->linear_bytes;
-		t->plain_bytes += b->plain_bytes;
-		t->frags += b->n;
+		totals_add(t, b);
 	}
 	free(b);
 }

@@ -53,7 +53,6 @@ static void ovs_send(struct nl_msg *m, const char *what)
 	expect(rc >= 0, "%s: %s", what, nl_geterror(rc));
 }
 
-
 static void ovs_datapath(void)
 {
 	struct nl_msg *m = ovs_message(OVS_DATAPATH_FAMILY, OVS_DP_CMD_NEW,
@@ -113,16 +112,12 @@ static void ovs_read(double seconds, unsigned int *copies,
 
 static void copy(bool may_lack)
 {
-	unsigned int ifindex = host_ifindex(kt.rx_host, kt.rx_nic);
 	uint32_t queue = kt.queue;
 	struct totals t = { 0 };
 	unsigned int copies = 0, unreadable = 0;
-	int rc;
 
 	region_make(&region, kt.region);
-	host_enter(kt.rx_host);
-	rc = bind_rx(&binding, ifindex, region.fd, &queue, 1);
-	expect(!rc, "bind-rx: %s (%s)", strerror(-rc), binding.why);
+	must_bind_rx(&binding, kt.rx_host, kt.rx_nic, &region, &queue, 1);
 	flow_open(&flow, KT_PORT);
 	host_enter(kt.rx_host);
 	ask = ovs_socket();

@@ -23,15 +23,10 @@ static struct flow flow;
 
 static void begin(void)
 {
-	unsigned int ifindex = host_ifindex(kt.rx_host, kt.rx_nic);
 	uint32_t queue = kt.queue;
-	int rc;
 
 	region_make(&region, kt.region);
-	host_enter(kt.rx_host);
-	rc = bind_rx(&binding, ifindex, region.fd, &queue, 1);
-	host_enter(".");
-	expect(!rc, "bind-rx: %s (%s)", strerror(-rc), binding.why);
+	must_bind_rx(&binding, kt.rx_host, kt.rx_nic, &region, &queue, 1);
 	flow_open(&flow, KT_PORT);
 }
 
@@ -105,6 +100,28 @@ static void *receiver(void *arg)
 	return NULL;
 }
 
+/* A thread that is in recvmsg, with a token reserved, until it is let go. */
+static pthread_t stop_in_recvmsg(void)
+{
+	pthread_t thread;
+
+	begin();
+	page_make();
+	send_pattern(flow.tx, 0, 10000, kt.seed);
+	wait_readable(flow.rx, 5, "data");
+	kt_sleep(0.05);
+	expect(!pthread_create(&thread, NULL, receiver, NULL), "no thread");
+	page_wanted();
+	return thread;
+}
+
+static void let_go(pthread_t thread)
+{
+	page_give();
+	pthread_join(thread, NULL);
+	expect(received > 0 && pieces, "recvmsg: %zd", received);
+}
+
 static void settle(void)
 {
 	flow_close(&flow);
@@ -123,19 +140,11 @@ static void case_token_guessed(void)
 	int before = dmabufs(), known;
 
 	expect(!before, "%d dma-bufs are there already", before);
-	begin();
-	page_make();
-	send_pattern(flow.tx, 0, 10000, kt.seed);
-	wait_readable(flow.rx, 5, "data");
-	kt_sleep(0.05);
-	expect(!pthread_create(&thread, NULL, receiver, NULL), "no thread");
-	page_wanted();
+	thread = stop_in_recvmsg();
 	known = dontneed_range(flow.rx, 0, 1000);
 	expect(known == 0, "%d tokens were known before recvmsg has ended",
 	       known);
-	page_give();
-	pthread_join(thread, NULL);
-	expect(received > 0 && pieces, "recvmsg: %zd", received);
+	let_go(thread);
 	say("recvmsg: %zd bytes, %u frags", received, pieces);
 	for (unsigned int i = 0; i < pieces; i++)
 		dontneed_range(flow.rx, piece[i].token, 1);
@@ -145,21 +154,12 @@ static void case_token_guessed(void)
 /* The same with the binding, or the NIC, taken away meanwhile. */
 static void case_unbound_meanwhile(void)
 {
-	pthread_t thread;
+	pthread_t thread = stop_in_recvmsg();
 
-	begin();
-	page_make();
-	send_pattern(flow.tx, 0, 10000, kt.seed);
-	wait_readable(flow.rx, 5, "data");
-	kt_sleep(0.05);
-	expect(!pthread_create(&thread, NULL, receiver, NULL), "no thread");
-	page_wanted();
 	unbind(&binding);
 	if (kt.run)
 		kt_shell(kt.run);
-	page_give();
-	pthread_join(thread, NULL);
-	expect(received > 0 && pieces, "recvmsg: %zd", received);
+	let_go(thread);
 	for (unsigned int i = 0; i < pieces; i++)
 		expect(dontneed_range(flow.rx, piece[i].token, 1) == 1,
 		       "token %u is not known", piece[i].token);

@@ -20,13 +20,7 @@ static struct batch *batch;
 static void bind_queues(struct binding *b, const struct region *r,
 			const uint32_t *queues, unsigned int n)
 {
-	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
-	int rc;
-
-	host_enter(kt.bind_host);
-	rc = bind_rx(b, ifindex, r->fd, queues, n);
-	host_enter(".");
-	expect(!rc, "bind-rx of %s: %s (%s)", kt.rx_nic, strerror(-rc), b->why);
+	must_bind_rx(b, kt.bind_host, kt.rx_nic, r, queues, n);
 }
 
 static void begin(void)
@@ -91,10 +85,7 @@ static size_t receive_some(size_t pos, struct totals *t)
 	expect(n > 0, "recvmsg after %zu bytes: %zd", pos, n);
 	batch_check(batch, &region, binding.id, pos, kt.seed);
 	batch_return(batch, flow.rx);
-	t->frags += batch->n;
-	t->frag_bytes += batch->frag_bytes;
-	t->linear_bytes += batch->linear_bytes;
-	t->plain_bytes += batch->plain_bytes;
+	totals_add(t, batch);
 	return (size_t)n;
 }
 
@@ -108,7 +99,7 @@ static void stream(struct totals *t)
 		more = sent < kt.bytes ? send_some(sent) : 0;
 		sent += more;
 		more += receive_some(got, t);
-		got = t->frag_bytes + t->linear_bytes + t->plain_bytes;
+		got = t->bytes;
 		if (more)
 			since = kt_now();
 		else
@@ -491,27 +482,35 @@ static void case_starve(void)
 	expect(waitpid(pid, &status, 0) == pid && !status, "the sender failed");
 }
 
+/* Two flows by turns, the second into @r bound as @id; a MiB of each. */
+static void two_flows(const struct region *r, uint32_t id, struct totals *t)
+{
+	struct flow second;
+
+	flow_open(&second, KT_PORT2);
+	for (uint64_t pos = 0; pos < 1 << 20; pos += 65536) {
+		send_pattern(flow.tx, pos, 65536, 1);
+		send_pattern(second.tx, pos, 65536, 2);
+		receive_checked(flow.rx, &region, binding.id, pos, 65536, 1, t);
+		receive_checked(second.rx, r, id, pos, 65536, 2, t);
+	}
+	expect(t->frag_bytes == 2 << 20, "not all in dma-bufs");
+	flow_close(&second);
+}
+
 /* Two dma-bufs, two queues, two flows. */
 static void case_two_dmabufs(void)
 {
+	uint32_t queue = kt.queue - 1;
 	struct totals t = { 0 };
 	struct binding second;
 	struct region other;
-	struct flow f2;
-	uint32_t q2 = kt.queue - 1;
 
 	begin();
 	region_make(&other, kt.region);
-	bind_queues(&second, &other, &q2, 1);
+	bind_queues(&second, &other, &queue, 1);
 	expect(second.id != binding.id, "two bindings with the same id");
-	flow_open(&f2, KT_PORT2);
-	for (uint64_t pos = 0; pos < 1 << 20; pos += 65536) {
-		send_pattern(flow.tx, pos, 65536, 1);
-		send_pattern(f2.tx, pos, 65536, 2);
-		receive_checked(flow.rx, &region, binding.id, pos, 65536, 1, &t);
-		receive_checked(f2.rx, &other, second.id, pos, 65536, 2, &t);
-	}
-	expect(t.frag_bytes == 2 << 20, "not all in dma-bufs");
+	two_flows(&other, second.id, &t);
 	/* One goes, the other stays. */
 	unbind(&second);
 	send_pattern(flow.tx, 1 << 20, 65536, 1);
@@ -524,25 +523,16 @@ static void case_two_queues(void)
 {
 	uint32_t queues[2] = { kt.queue, kt.queue - 1 };
 	struct totals t = { 0 };
-	struct flow f2;
 
 	region_make(&region, kt.region);
 	bind_queues(&binding, &region, queues, 2);
 	flow_open(&flow, KT_PORT);
-	flow_open(&f2, KT_PORT2);
-	for (uint64_t pos = 0; pos < 1 << 20; pos += 65536) {
-		send_pattern(flow.tx, pos, 65536, 1);
-		send_pattern(f2.tx, pos, 65536, 2);
-		receive_checked(flow.rx, &region, binding.id, pos, 65536, 1, &t);
-		receive_checked(f2.rx, &region, binding.id, pos, 65536, 2, &t);
-	}
-	expect(t.frag_bytes == 2 << 20, "not all in the dma-buf");
+	two_flows(&region, binding.id, &t);
 }
 
 /* FIN, and a reset with data and tokens held. */
 static void case_end(void)
 {
-	struct linger hard = { .l_onoff = 1 };
 	ssize_t n;
 
 	begin();
@@ -562,7 +552,7 @@ static void case_end(void)
 	flow_open(&flow, KT_PORT);
 	send_and_wait(0, 10000);
 	receive_all(5000);
-	setsockopt(flow.tx, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	reset_at_close(flow.tx);
 	close(flow.tx);
 	kt_sleep(0.05);
 	batch_check(batch, &region, binding.id, 0, kt.seed);

@@ -28,34 +28,26 @@ static size_t chunk = 50000;	/* that the next step send sends */
 
 static void step_bind(void)
 {
-	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
 	uint32_t queue = kt.queue;
-	int rc;
 
 	if (!region.mem)
 		region_make(&region, kt.region);
-	host_enter(kt.bind_host);
-	rc = bind_rx(&binding, ifindex, region.fd, &queue, 1);
-	host_enter(".");
-	expect(!rc, "bind-rx of %s: %s (%s)", kt.rx_nic, strerror(-rc),
-	       binding.why);
+	must_bind_rx(&binding, kt.bind_host, kt.rx_nic, &region, &queue, 1);
 }
 
 static void step_unbind(void) { unbind(&binding); }
 static void step_connect(void) { flow_open(&flow, KT_PORT); }
-static void step_send(void)
+
+static void send_chunk(size_t len)
 {
-	chunk = 50000;
+	chunk = len;
 	send_pattern(flow.tx, pos, chunk, kt.seed);
 }
+
+static void step_send(void) { send_chunk(50000); }
 
 /* As much as a connection without acknowledgements may have underway. */
-static void step_little(void)
-{
-	chunk = 8000;
-	send_pattern(flow.tx, pos, chunk, kt.seed);
-}
-
+static void step_little(void) { send_chunk(8000); }
 
 static void step_queued(void)
 {
@@ -138,13 +130,10 @@ static void step_close(void)
 		free(held[--n_held]);
 }
 
-/* With a peer that cannot be reached TCP would try for minutes. */
 static void step_abort(void)
 {
-	struct linger hard = { .l_onoff = 1 };
-
-	setsockopt(flow.tx, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-	setsockopt(flow.rx, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	reset_at_close(flow.tx);
+	reset_at_close(flow.rx);
 	step_close();
 }
 
@@ -179,6 +168,13 @@ static void step_gone(void)
 	expect(dmabufs_fall_to(0, 5), "something still refers to the dma-buf");
 }
 
+static void pools_now(struct pool_count *c)
+{
+	host_enter(kt.bind_host);
+	pools_get(binding.id, c);
+	host_enter(".");
+}
+
 static void step_pool_gone(void)
 {
 	struct pool_count c;
@@ -186,9 +182,7 @@ static void step_pool_gone(void)
 
 	do {
 		kt_sleep(0.05);
-		host_enter(kt.bind_host);
-		pools_get(binding.id, &c);
-		host_enter(".");
+		pools_now(&c);
 	} while (c.pools && kt_now() < until);
 	expect(!c.pools, "%u page pools with %llu net_iovs out", c.pools,
 	       (unsigned long long)c.inflight);
@@ -199,15 +193,13 @@ static void step_pool_waits(void)
 	struct pool_count c;
 
 	kt_sleep(1.2);
-	host_enter(kt.bind_host);
-	pools_get(binding.id, &c);
-	host_enter(".");
+	pools_now(&c);
 	expect(c.pools && c.detached && c.inflight,
 	       "no page pool waits for net_iovs: %u pools, %llu out", c.pools,
 	       (unsigned long long)c.inflight);
 }
 
-static void step_bound(void)
+static void expect_queue(uint32_t dmabuf)
 {
 	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
 	int64_t id;
@@ -215,21 +207,12 @@ static void step_bound(void)
 	host_enter(kt.bind_host);
 	id = queue_dmabuf(ifindex, kt.queue);
 	host_enter(".");
-	expect(id == binding.id, "queue %u has dma-buf %lld, not %u", kt.queue,
-	       (long long)id, binding.id);
+	expect(id == dmabuf, "queue %u has dma-buf %lld, not %u", kt.queue,
+	       (long long)id, dmabuf);
 }
 
-static void step_free(void)
-{
-	unsigned int ifindex = host_ifindex(kt.bind_host, kt.rx_nic);
-	int64_t id;
-
-	host_enter(kt.bind_host);
-	id = queue_dmabuf(ifindex, kt.queue);
-	host_enter(".");
-	expect(id == 0, "queue %u has dma-buf %lld, not none", kt.queue,
-	       (long long)id);
-}
+static void step_bound(void) { expect_queue(binding.id); }
+static void step_free(void) { expect_queue(0); }
 
 static void step_bufinfo(void)
 {
@@ -263,5 +246,4 @@ static const struct kt_case steps[] = {
 	{ NULL, NULL, NULL },
 };
 
-int main(int argc, char **argv)
-{ kt_main(argc, argv, steps); }
+int main(int argc, char **argv) { kt_main(argc, argv, steps); }

@@ -268,7 +268,6 @@ static void *abuser(void *arg)
 {
 	uint32_t queue = kt.queue - 1;
 	static char junk[16384];
-	struct linger hard = { .l_onoff = 1 };
 	struct binding bind;
 	struct region r;
 	double until;
@@ -293,8 +292,7 @@ static void *abuser(void *arg)
 			}
 		}
 		abused_fd = -1;
-		setsockopt(abused.tx, SOL_SOCKET, SO_LINGER, &hard,
-			   sizeof(hard));
+		reset_at_close(abused.tx);
 		flow_close(&abused);
 		if (!rc)
 			unbind(&bind);
@@ -347,7 +345,6 @@ static void *guesser(void *arg)
 /* Sends from device memory whose binding goes in between. */
 static void *tx_abuser(void *arg)
 {
-	struct linger hard = { .l_onoff = 1 };
 	static char buf[65536];
 	struct binding b;
 	struct region r;
@@ -376,12 +373,7 @@ static void *tx_abuser(void *arg)
 				rc = -1;
 			}
 		}
-		if (pick(2))
-			setsockopt(f.tx, SOL_SOCKET, SO_LINGER, &hard,
-				   sizeof(hard));
-		else
-			setsockopt(f.rx, SOL_SOCKET, SO_LINGER, &hard,
-				   sizeof(hard));
+		reset_at_close(pick(2) ? f.tx : f.rx);
 		flow_close(&f);
 		if (!rc)
 			unbind(&b);
@@ -521,9 +513,7 @@ static void prepare_send(void)
 	int rc;
 
 	region_make(&out, REGION);
-	host_enter(kt.rx_host);
-	rc = bind_tx(&out_binding, rx_ifindex, out.fd);
-	host_enter(".");
+	rc = host_bind_tx(&out_binding, kt.rx_host, kt.rx_nic, out.fd);
 	can_send = !rc;
 	expect(!rc || rc == -EOPNOTSUPP, "bind-tx: %s (%s)", strerror(-rc),
 	       out_binding.why);

@@ -33,28 +33,15 @@ static struct batch *batch;
 
 static void lane_bind(struct lane *l)
 {
-	unsigned int from = host_ifindex(l->from, l->from_nic);
-	unsigned int to = host_ifindex(l->to, l->to_nic);
 	uint32_t queue = kt.queue;
-	int rc;
 
 	region_make(&l->out, kt.region);
-	host_enter(l->from);
-	rc = bind_tx(&l->tx, from, l->out.fd);
-	host_enter(".");
-	if (rc == -EOPNOTSUPP && strstr(l->tx.why, "driver"))
-		skip("%s: %s", l->from_nic, l->tx.why);
-	expect(!rc, "bind-tx of %s: %s (%s)", l->from_nic, strerror(-rc),
-	       l->tx.why);
+	must_bind_tx(&l->tx, l->from, l->from_nic, &l->out);
 	expect(l->tx.id, "a tx binding with id 0");
 	if (!l->to_dmabuf)
 		return;
 	region_make(&l->in, kt.region);
-	host_enter(l->to);
-	rc = bind_rx(&l->rx, to, l->in.fd, &queue, 1);
-	host_enter(".");
-	expect(!rc, "bind-rx of %s: %s (%s)", l->to_nic, strerror(-rc),
-	       l->rx.why);
+	must_bind_rx(&l->rx, l->to, l->to_nic, &l->in, &queue, 1);
 }
 
 static void lane_receive(struct lane *l)
@@ -74,9 +61,7 @@ static void lane_receive(struct lane *l)
 		batch_return(batch, l->fd_in);
 		l->pos += (uint64_t)n;
 		left -= (size_t)n;
-		l->got.frag_bytes += batch->frag_bytes;
-		l->got.plain_bytes += batch->plain_bytes;
-		l->got.linear_bytes += batch->linear_bytes;
+		totals_add(&l->got, batch);
 	}
 }
 
@@ -368,6 +353,16 @@ static void expect_rest(struct lane *l)
 	lane_report(l);
 }
 
+/* With the flow closed nothing refers to the lane's memory any more. */
+static void expect_gone(struct lane *l, double seconds)
+{
+	unbind(&l->tx);
+	unbind(&l->rx);
+	region_close(&l->in);
+	region_close(&l->out);
+	expect(dmabufs_fall_to(0, seconds), "a dma-buf stays");
+}
+
 /* What was sent before still gets through. */
 static void case_unbind(void)
 {
@@ -384,10 +379,7 @@ static void case_unbind(void)
 			KT_MSG_ZEROCOPY | MSG_DONTWAIT);
 	expect(n == -EINVAL, "a send after unbind: %zd", n);
 	flow_close(&flow);
-	unbind(&l.rx);
-	region_close(&l.in);
-	region_close(&l.out);
-	expect(dmabufs_fall_to(0, 5), "a dma-buf stays");
+	expect_gone(&l, 5);
 }
 
 /* kt.run changes something with data underway, which arrives all the same. */
@@ -406,7 +398,6 @@ static void case_run(void)
  */
 static void case_lost(void)
 {
-	struct linger abort = { .l_onoff = 1 };
 	static struct lane l;
 
 	fill(&l, 64 << 20);
@@ -420,15 +411,10 @@ static void case_lost(void)
 	}
 	if (kt_arg())		/* the bindings first */
 		unbind(&l.tx), unbind(&l.rx);
-	/* Or TCP would keep what it cannot send for as long as it may try. */
-	setsockopt(flow.tx, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort));
-	setsockopt(flow.rx, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort));
+	reset_at_close(flow.tx);
+	reset_at_close(flow.rx);
 	flow_close(&flow);
-	unbind(&l.tx);
-	unbind(&l.rx);
-	region_close(&l.in);
-	region_close(&l.out);
-	expect(dmabufs_fall_to(0, 10), "a dma-buf stays");
+	expect_gone(&l, 10);
 }
 
 /* Closed with data underway, which nobody reads. */
@@ -440,11 +426,7 @@ static void case_abandon(void)
 	close(flow.rx);
 	kt_sleep(0.05);
 	close(flow.tx);
-	unbind(&l.tx);
-	unbind(&l.rx);
-	region_close(&l.in);
-	region_close(&l.out);
-	expect(dmabufs_fall_to(0, 5), "a dma-buf stays");
+	expect_gone(&l, 5);
 }
 
 static const struct kt_case cases[] = {

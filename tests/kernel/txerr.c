@@ -22,12 +22,8 @@ static uint32_t sends;		/* that succeeded: ids of completions */
 
 static int try_tx(struct binding *b, const char *host, const char *nic, int fd)
 {
-	unsigned int ifindex = host_ifindex(host, nic);
-	int rc;
+	int rc = host_bind_tx(b, host, nic, fd);
 
-	host_enter(host);
-	rc = bind_tx(b, ifindex, fd);
-	host_enter(".");
 	say("bind-tx of %s: %s \"%s\"", nic, rc ? strerrorname_np(-rc) : "ok",
 	    b->why);
 	return rc;
@@ -35,20 +31,12 @@ static int try_tx(struct binding *b, const char *host, const char *nic, int fd)
 
 static void begin_without_flow(void)
 {
-	unsigned int ifindex = host_ifindex(kt.rx_host, kt.rx_nic);
 	uint32_t queue = kt.queue;
-	int rc;
 
 	region_make(&out, kt.region);
 	region_make(&in, kt.region);
-	rc = try_tx(&tx, kt.tx_host, kt.tx_nic, out.fd);
-	if (rc == -EOPNOTSUPP)
-		skip("%s: %s", kt.tx_nic, tx.why);
-	expect(!rc, "bind-tx of %s", kt.tx_nic);
-	host_enter(kt.rx_host);
-	rc = bind_rx(&rx, ifindex, in.fd, &queue, 1);
-	host_enter(".");
-	expect(!rc, "bind-rx: %s (%s)", strerror(-rc), rx.why);
+	must_bind_tx(&tx, kt.tx_host, kt.tx_nic, &out);
+	must_bind_rx(&rx, kt.rx_host, kt.rx_nic, &in, &queue, 1);
 }
 
 static void begin(void)
@@ -177,7 +165,7 @@ static void case_id_0(void)
 
 static void case_bounds(void)
 {
-	size_t size = out.size;
+	size_t size;
 	ssize_t n;
 
 	begin();
@@ -210,20 +198,17 @@ static void case_bounds(void)
 
 static void case_zero_length(void)
 {
+	uint32_t lo, hi;
+	bool copied;
 	ssize_t n;
 
 	begin();
 	n = send_dmabuf(flow.tx, tx.id, 4, 0, 0, FLAGS);
 	expect(n == 0, "no bytes: %zd", n);
 	kt_sleep(0.05);
-	{
-		uint32_t lo, hi;
-		bool copied;
-
-		/* As for MSG_ZEROCOPY of user memory, it may have an id. */
-		if (completion_read(flow.tx, &lo, &hi, &copied))
-			say("a send of no bytes has a completion");
-	}
+	/* As for MSG_ZEROCOPY of user memory, it may have an id. */
+	if (completion_read(flow.tx, &lo, &hi, &copied))
+		say("a send of no bytes has a completion");
 	send_pattern(flow.tx, pos, 3000, kt.seed);
 	receive(3000);
 }
@@ -363,14 +348,10 @@ static void case_bind_fd(void)
 static void case_bind_many(void)
 {
 	struct binding b[100];
-	int rc;
 
 	region_make(&out, 1 << 20);
 	for (int i = 0; i < 100; i++) {
-		rc = try_tx(&b[i], kt.tx_host, kt.tx_nic, out.fd);
-		if (rc == -EOPNOTSUPP)
-			skip("%s: %s", kt.tx_nic, b[i].why);
-		expect(!rc, "bind-tx %d", i);
+		must_bind_tx(&b[i], kt.tx_host, kt.tx_nic, &out);
 		for (int j = 0; j < i; j++)
 			expect(b[i].id != b[j].id, "the same id twice");
 	}
