@@ -29,7 +29,7 @@
 #include "kt.h"
 
 #define REGION	(4u << 20)
-#define PORT_TX 5203		/* steered nowhere */
+#define PORTS_TX 5300		/* and on, steered nowhere */
 
 static unsigned int tx_ifindex, rx_ifindex;
 static bool can_send;		/* from device memory */
@@ -346,6 +346,7 @@ static void *guesser(void *arg)
 static void *tx_abuser(void *arg)
 {
 	static char buf[65536];
+	unsigned int flows = 0;
 	struct binding b;
 	struct region r;
 	struct flow f;
@@ -359,7 +360,8 @@ static void *tx_abuser(void *arg)
 		host_enter(kt.tx_host);
 		rc = bind_tx(&b, tx_ifindex, r.fd);
 		region_close(&r);
-		flow_open(&f, PORT_TX);
+		/* The last one may still be sending, with nobody's socket. */
+		flow_open(&f, PORTS_TX + flows++ % 1000);
 		zerocopy_on(f.tx);
 		for (unsigned int i = pick(400); i; i--) {
 			n = send_dmabuf(f.tx, b.id + !pick(50), 4,
