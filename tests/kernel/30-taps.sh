@@ -75,17 +75,12 @@ t "nfqueue at prerouting" 30 queued gro=off nfqueue prerouting
 t "nfqueue at input, big packets" 30 queued mtu=1500 nfqueue-gso input
 
 # A listener that takes no big packets gets them cut, which takes a copy of the
-# payload. They may be lost, but nothing else may come instead of the payload.
+# payload.
 queued_cut()	# PAIR-OPTIONS
 {
-	local words
-
 	prepare "$1"
 	queue_all input
-	words=$(timeout 5 "$LAB_BUILD/tests/kernel/kt-tap" nfqueue \
-		"kt-rx --bytes 1M any" 2>&1)
-	echo "$words"
-	[[ $words != *FAILED* ]] || exit 1
+	harmless tap nfqueue "kt-rx --bytes 1M any"
 }
 reproducer "nfqueue, big packets cut for it" 30 queued_cut gro=on
 reproducer "nfqueue, merged packets cut for it" 30 queued_cut gro=off
@@ -217,8 +212,7 @@ edited_payload()
 {
 	prepare
 	ingress protocol ip matchall action pedit munge offset 100 u32 set 1
-	timeout 5 "$LAB_BUILD/tests/kernel/kt-rx" --bytes 100K stream
-	return 0
+	harmless rx --bytes 100K stream
 }
 t "tc edits payload" 30 edited_payload
 
