@@ -6,6 +6,7 @@
 
 lab_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 LAB_BUILD=${LAB_BUILD:-$lab_dir/../../build}
+complaints=$lab_dir/../../kernel-patches/complaints	# the kernel's, for grep -f
 plugin=$LAB_BUILD/plugin/libnccl-net-devmem.so
 devmem_bench=$LAB_BUILD/bench/devmem-bench
 nicstate=$LAB_BUILD/tests/lab/nicstate
