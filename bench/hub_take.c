@@ -136,7 +136,8 @@ static void take_path(struct hub *h, int rank, const void *body)
 	memcpy(p, body, sizeof(*p));
 	printable(p->rx, sizeof(p->rx));
 	printable(p->tx, sizeof(p->tx));
-	printable(p->reason, sizeof(p->reason));
+	printable(p->rx_reason, sizeof(p->rx_reason));
+	printable(p->tx_reason, sizeof(p->tx_reason));
 	h->res->has_path[rank] = true;
 }
 
@@ -216,29 +217,34 @@ static void judge_kill(struct hub *h)
 	}
 }
 
-static void judge_path(struct hub *h)
+/* Each rank's path in one direction; in a stream rank 0 sends to the other. */
+static void judge_path(struct hub *h, const char *want, bool recv)
 {
-	const char *want = h->o->require_rx;
 	int i;
 
 	if (!want || h->res->code || h->killed_at)
 		return;
 	for (i = 0; i < h->o->ranks; i++) {
 		const struct path_report *p = &h->res->path[i];
+		const char *reason = recv ? p->rx_reason : p->tx_reason;
+		const char *got = recv ? p->rx : p->tx;
 
-		if (h->o->mode == MODE_BANDWIDTH && !i)
-			continue; /* it only sends */
-		if (strcmp(p->rx, want))
+		if (h->o->mode == MODE_BANDWIDTH && (i == 0) == recv)
+			continue;
+		if (strcmp(got, want))
 			hub_fail(h, EXIT_FAIL,
-				 "rank %d received by \"%s\", "
-				 "not \"%s\" (--require-rx)%s%s",
-				 i, p->rx[0] ? p->rx : "a path unknown", want,
-				 p->reason[0] ? ": " : "", p->reason);
+				 "rank %d %s by \"%s\", "
+				 "not \"%s\" (--require-%s)%s%s",
+				 i, recv ? "received" : "sent",
+				 got[0] ? got : "a path unknown", want,
+				 recv ? "rx" : "tx", reason[0] ? ": " : "",
+				 reason);
 	}
 }
 
 void hub_judge(struct hub *h)
 {
 	judge_kill(h);
-	judge_path(h);
+	judge_path(h, h->o->require_rx, true);
+	judge_path(h, h->o->require_tx, false);
 }

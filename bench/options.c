@@ -26,6 +26,7 @@ enum {
 	OPT_ROUNDS,
 	OPT_JSON,
 	OPT_REQUIRE_RX,
+	OPT_REQUIRE_TX,
 	OPT_DEBUG,
 	OPT_KILL_RANK,
 	OPT_KILL_AFTER,
@@ -104,6 +105,9 @@ static const struct argp_option table[] = {
 	{ "require-rx", OPT_REQUIRE_RX, "PATH", 0,
 	  "fail unless the receive "
 	  "path of every rank is PATH, e.g. devmem",
+	  0 },
+	{ "require-tx", OPT_REQUIRE_TX, "PATH", 0,
+	  "the same for sending",
 	  0 },
 	{ "timeout", OPT_TIMEOUT, "S", 0,
 	  "end a run that takes longer, "
@@ -388,6 +392,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		return 0;
 	case OPT_REQUIRE_RX:
 		o->require_rx = arg;
+		return 0;
+	case OPT_REQUIRE_TX:
+		o->require_tx = arg;
 		return 0;
 	case OPT_TIMEOUT:
 		o->timeout_s = number(s, "timeout", arg, 1, 86400);

@@ -156,6 +156,8 @@ static int introduce(struct devmem_conn *c, const struct handle *h)
 
 		f->fd = sock_bound(&c->local, &f->port);
 		rc = f->fd < 0 ? f->fd : sock_tune(f->fd);
+		if (!rc && c->nic->info.devmem_tx)
+			rc = tx_devmem_init(f);
 		flows.port[i] = f->port;
 	}
 	if (rc)
@@ -293,6 +295,10 @@ DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
 	rc = handle_decode(handle, &h);
 	if (rc)
 		return rc;
+	if (d->options.require & DEVMEM_REQUIRE_TX && !n->info.devmem_tx) {
+		WARN("NCCL_DEVMEM_REQUIRE has tx, but %s", n->info.tx_reason);
+		return -EOPNOTSUPP;
+	}
 	k = find(d, handle, &h);
 	if (!k) {
 		rc = start(d, n, handle, &h, &k);

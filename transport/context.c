@@ -66,11 +66,6 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 	rc = check_options(o);
 	if (rc)
 		return rc;
-	if (o->require & DEVMEM_REQUIRE_TX) {
-		WARN("NCCL_DEVMEM_REQUIRE has tx, but this version cannot send "
-		     "by devmem; require rx alone");
-		return -EINVAL;
-	}
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;

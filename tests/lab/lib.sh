@@ -215,6 +215,7 @@ path_sum()	# KEY...
 	done | awk '{ n += $1 } END { printf "%d\n", n }'
 }
 
+path_tx() { sed -n 's/^# rank [0-9]* rx=[^ ]* tx=\([^ ]*\) .*/\1/p' "$log"; }
 path_rx() { sed -n 's/^# rank [0-9]* rx=\([^ ]*\) .*/\1/p' "$log"; }
 
 expect_status()	# NUMBER
@@ -262,6 +263,18 @@ expect_devmem()
 	[ "$devmem" -gt 0 ] || fail "no byte landed in the pool"
 	[ $((devmem / 100)) -ge "$other" ] ||
 		fail "$devmem bytes by devmem, $other otherwise"
+}
+
+# All payload of flows was read by NICs, but for at most 1 %.
+expect_sent()
+{
+	local devmem other
+
+	devmem=$(path_sum tx_devmem)
+	other=$(path_sum tx_host)
+	[ "$devmem" -gt 0 ] || fail "no byte was sent by devmem"
+	[ $((devmem / 100)) -ge "$other" ] ||
+		fail "$devmem bytes sent by devmem, $other otherwise"
 }
 
 # Waits until COMMAND succeeds, at most SECONDS.
