@@ -65,6 +65,7 @@ struct options {
 	const char *require_rx, *require_tx;
 	bool debug;
 	int kill_rank, kill_after_ms, expect_error_ms;
+	const char *break_cmd; /* instead of a kill */
 	int pause_at;
 	const char *pause_cmd;
 	char command[1024]; /* the command line, for the reports */

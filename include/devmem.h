@@ -93,6 +93,7 @@ struct devmem_options {
 	unsigned int flows;   /* TCP connections for payload, 1..16 */
 	size_t inline_bytes;  /* messages up to this travel on control */
 	size_t chunk_bytes;   /* larger ones are cut in pieces of this */
+	unsigned int timeout; /* seconds a peer's host may be silent, 1..3600 */
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
 	bool nic_manual;      /* leave header split and RSS as they are */
 };

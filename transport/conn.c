@@ -145,6 +145,35 @@ bool conn_runs_left(const struct devmem_conn *c)
 	return false;
 }
 
+/* Calls that move nothing between two looks at the clock. */
+#define IDLE_CALLS 256
+#define LOOK_MS	   500
+
+int conn_idle(struct devmem_conn *c)
+{
+	unsigned int limit = ctx_options(c->ctx)->timeout;
+	uint64_t now, silent;
+
+	if (c->err || ++c->idle_calls % IDLE_CALLS)
+		return c->err;
+	now = now_ms();
+	if (now < c->look_at)
+		return 0;
+	c->look_at = now + LOOK_MS;
+	silent = sock_silent_ms(c->control.fd);
+	for (unsigned int i = 0; i < c->flows; i++) {
+		uint64_t ms = sock_silent_ms(c->flow[i].fd);
+
+		silent = ms > silent ? ms : silent;
+	}
+	if (silent < limit * 1000ull)
+		return 0;
+	return conn_fail(c, -ETIMEDOUT,
+			 "its host has answered nothing for %u s "
+			 "(NCCL_DEVMEM_TIMEOUT)",
+			 limit);
+}
+
 static bool request_done(struct devmem_conn *c, const struct devmem_request *r)
 {
 	return c->is_sender ? tx_done(c, r) : rx_done(c, r);

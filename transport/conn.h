@@ -125,6 +125,8 @@ struct devmem_conn {
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
 	uint64_t next_seq;  /* of the next request */
 	unsigned int waits; /* calls that waited for flows */
+	unsigned int idle_calls; /* calls that moved nothing */
+	uint64_t look_at; /* when to ask next whether the peer's host answers */
 	struct receiver rx;
 	struct sender tx;
 	struct devmem_stats stats;
@@ -168,6 +170,12 @@ unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
 		      size_t *bytes);
 /* Drop @n bytes from the front; they have been moved. */
 void flow_advance(struct flow *f, size_t n);
+
+/**
+ * conn_idle() - nothing could be moved: ends the connection if that is because
+ * the peer's host is gone. Cheap enough for each such call.
+ */
+int conn_idle(struct devmem_conn *c);
 
 /* Are there runs that flows have not moved yet? */
 bool conn_runs_left(const struct devmem_conn *c);

@@ -144,18 +144,19 @@ static int introduce(struct devmem_conn *c, const struct handle *h)
 		.minor = WIRE_VERSION_MINOR,
 		.inline_bytes = (uint32_t)c->tx.inline_bytes,
 	};
+	unsigned int timeout = ctx_options(c->ctx)->timeout;
 	struct wire_flows flows = { .count = c->flows };
 	socklen_t len = sizeof(c->local);
 	int rc;
 
-	rc = sock_tune(k->fd);
+	rc = sock_tune(k->fd, timeout);
 	if (!rc && getsockname(k->fd, (void *)&c->local, &len))
 		rc = -errno;
 	for (unsigned int i = 0; !rc && i < c->flows; i++) {
 		struct flow *f = &c->flow[i];
 
 		f->fd = sock_bound(&c->local, &f->port);
-		rc = f->fd < 0 ? f->fd : sock_tune(f->fd);
+		rc = f->fd < 0 ? f->fd : sock_tune(f->fd, timeout);
 		if (!rc && c->nic->info.devmem_tx)
 			rc = tx_devmem_init(f);
 		flows.port[i] = f->port;

@@ -329,6 +329,8 @@ int rx_progress(struct devmem_conn *c)
 		settle_credit(c);
 	}
 	rc = rc ?: rx_send_grants(c);
+	if (!rc && !moved)
+		rc = conn_idle(c);
 	if (!rc && c->control.eof)
 		rc = check_eof(c);
 	return rc;

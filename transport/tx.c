@@ -270,6 +270,8 @@ int tx_progress(struct devmem_conn *c)
 		rc = tx_read_records(c);
 		rc = rc ?: send_all(c, &moved);
 	}
+	if (!rc && !moved)
+		rc = conn_idle(c);
 	if (rc || !c->control.eof)
 		return rc;
 	/*

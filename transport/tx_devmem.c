@@ -58,27 +58,28 @@ static void dmabuf_msg(struct msghdr *msg, void *control, size_t room,
 	memcpy(CMSG_DATA(c), &id, sizeof(id));
 }
 
+static bool is_unreachable(int err)
+{
+	return err == EHOSTUNREACH || err == ENETUNREACH;
+}
+
 /*
- * Is it a matter of time? Without a route there is none until the network is
- * back, and TCP itself decides when to give up.
+ * Is it a matter of time? Without a route there may be one again, as for host
+ * memory, whose sender the kernel does not tell; but nor does it tell here if
+ * the connection has ended meanwhile.
  */
 static bool can_wait(int fd, int *err)
 {
 	socklen_t len = sizeof(int);
-	int failed = 0;
+	int ended = 0;
 
-	switch (*err) {
-	case EAGAIN:
-	case EINTR:
-	case ENOBUFS:
+	if (!is_unreachable(*err))
+		return *err == EAGAIN || *err == EINTR || *err == ENOBUFS;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &ended, &len))
+		ended = errno;
+	if (!ended || is_unreachable(ended))
 		return true;
-	case EHOSTUNREACH:
-	case ENETUNREACH:
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &len))
-			failed = errno;
-		*err = failed ?: *err;
-		return !failed;
-	}
+	*err = ended;
 	return false;
 }
 

@@ -44,11 +44,15 @@ t "TSO and GSO off" 60 feature_off tso gso
 lossy()
 {
 	make_pair
+	local nic
+
 	for nic in dm0a dm0b; do
-		echo 10000 >"/sys/kernel/debug/dmsim/$nic/loss"
-		echo 10000 >"/sys/kernel/debug/dmsim/$nic/reorder"
+		fault "$nic" loss_ppm 10000
+		fault "$nic" reorder_ppm 10000
 	done
 	both_ways -n 10 --check 1 --channels 2
+	happened h0 dm0a link_lost
+	happened h1 dm0b link_reordered
 }
 t "1 % of packets lost, 1 % in disorder" 60 lossy
 

@@ -189,6 +189,23 @@ nic_counter()	# HOST NIC ENDING
 		awk -v end="_$3:" '$1 ~ "^rx[0-9]+" end "$" { n += $2 } END { print n + 0 }'
 }
 
+# Faults of a NIC, see "dmsim" in kernel-patches/README.md.
+fault()	# NIC WHAT VALUE
+{
+	local file=/sys/kernel/debug/dmsim/$1/$2
+
+	[ -e "$file" ] || skip "the simulated NIC has no $2"
+	echo "$3" >"$file" || fail "$2 of $1 cannot be set to $3"
+}
+
+# A fault that did not happen has not been tested.
+happened()	# HOST NIC COUNTER
+{
+	in_host "$1" ethtool -S "$2" |
+		awk -v what="$3" 'index($1, what) { n += $2 } END { exit !n }' ||
+		fail "$2 counts no $3"
+}
+
 # ---- devmem-bench ----------------------------------------------------------
 
 # Runs it between the hosts; output in $log, its exit status in $status.
