@@ -62,9 +62,10 @@ struct options {
 	struct variant variants[MAX_VARIANTS];
 	int rounds;
 	const char *json;
-	const char *require_rx;
+	const char *require_rx, *require_tx;
 	bool debug;
 	int kill_rank, kill_after_ms, expect_error_ms;
+	const char *break_cmd; /* instead of a kill */
 	int pause_at;
 	const char *pause_cmd;
 	char command[1024]; /* the command line, for the reports */
@@ -84,14 +85,14 @@ enum {
 	RX_MESSAGES,
 	RX_KEYS
 };
-enum { TX_SENT, TX_INLINE, TX_MESSAGES, TX_KEYS };
+enum { TX_DEVMEM, TX_HOST, TX_INLINE, TX_MESSAGES, TX_KEYS };
 
 struct path_report {
 	uint64_t rx_sum[RX_KEYS];
 	uint64_t tx_sum[TX_KEYS];
 	uint32_t lines;
 	char rx[28], tx[32]; /* words such as "devmem+host" */
-	char reason[256];    /* first reason for the host path, if any */
+	char rx_reason[256], tx_reason[256]; /* the first for host, if any */
 };
 
 /* Who a rank is. Sent as it is. */

@@ -210,8 +210,8 @@ static void command_ended(struct hub *h)
 	h->cmd_done = true;
 	close_fd(&h->cmd_fd);
 	if (status)
-		hub_fail(h, EXIT_FAIL, "--pause-cmd \"%s\": %s",
-			 h->o->pause_cmd,
+		hub_fail(h, EXIT_FAIL, "\"%s\": %s",
+			 h->o->pause_cmd ?: h->o->break_cmd,
 			 status_text(status, text, sizeof(text)));
 }
 
@@ -221,9 +221,13 @@ static void kill_due(struct hub *h)
 
 	if (!h->kill_at || h->killed_at || now_ns() < h->kill_at)
 		return;
-	m = &h->m[h->o->kill_rank];
 	h->killed_at = now_ns();
 	h->res->killed = true;
+	if (h->o->break_cmd) {
+		hub_command(h, h->o->break_cmd);
+		return;
+	}
+	m = &h->m[h->o->kill_rank];
 	if (m->pid)
 		kill(m->pid, SIGKILL);
 }

@@ -54,6 +54,8 @@ struct hub {
 
 void hub_fail(struct hub *h, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Start a shell command; hub_step() sees to its end. */
+void hub_command(struct hub *h, const char *command);
 void hub_take(struct hub *h, int rank, const struct msg_head *head,
 	      const void *body);
 void hub_judge(struct hub *h);

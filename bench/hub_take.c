@@ -59,20 +59,25 @@ static void gather_reply(struct hub *h)
 	}
 }
 
+void hub_command(struct hub *h, const char *command)
+{
+	h->cmd = launch_shell(command);
+	h->cmd_fd = h->cmd > 0 ? pid_watch(h->cmd) : -1;
+	if (h->cmd_fd < 0)
+		hub_fail(h, EXIT_FAIL, "cannot start \"%s\": %s", command,
+			 strerror(errno));
+}
+
 /* Rank 0 is at --pause-at-iter, or all ranks are in traffic to be cut. */
 static void fault(struct hub *h)
 {
 	const struct options *o = h->o;
 
-	if (o->kill_rank >= 0) {
+	if (o->kill_rank >= 0 || o->break_cmd) {
 		if (++h->faults == o->ranks)
 			h->kill_at = now_ns() + o->kill_after_ms * MS;
 	} else if (o->pause_cmd && !h->cmd && !h->cmd_done) {
-		h->cmd = launch_shell(o->pause_cmd);
-		h->cmd_fd = h->cmd > 0 ? pid_watch(h->cmd) : -1;
-		if (h->cmd_fd < 0)
-			hub_fail(h, EXIT_FAIL, "cannot start --pause-cmd: %s",
-				 strerror(errno));
+		hub_command(h, o->pause_cmd);
 	}
 }
 
@@ -136,7 +141,8 @@ static void take_path(struct hub *h, int rank, const void *body)
 	memcpy(p, body, sizeof(*p));
 	printable(p->rx, sizeof(p->rx));
 	printable(p->tx, sizeof(p->tx));
-	printable(p->reason, sizeof(p->reason));
+	printable(p->rx_reason, sizeof(p->rx_reason));
+	printable(p->tx_reason, sizeof(p->tx_reason));
 	h->res->has_path[rank] = true;
 }
 
@@ -180,16 +186,16 @@ void hub_take(struct hub *h, int rank, const struct msg_head *head,
 	}
 }
 
-/* What the survivors of --kill-rank said, and how soon. */
+/* What the survivors of --kill-rank or --break-cmd said, and how soon. */
 static void judge_kill(struct hub *h)
 {
 	struct result *res = h->res;
 	int i;
 
-	if (h->o->kill_rank < 0 || res->code)
+	if ((h->o->kill_rank < 0 && !h->o->break_cmd) || res->code)
 		return;
 	if (!h->killed_at) {
-		hub_fail(h, EXIT_FAIL, "all ranks ended before the kill");
+		hub_fail(h, EXIT_FAIL, "all ranks ended before the fault");
 		return;
 	}
 	for (i = 0; i < h->o->ranks; i++) {
@@ -206,8 +212,8 @@ static void judge_kill(struct hub *h)
 		if (!e->code || res->error_ms[i] > h->o->expect_error_ms)
 			hub_fail(h, EXIT_FAIL,
 				 "rank %d saw no error within %d "
-				 "ms of the death of rank %d",
-				 i, h->o->expect_error_ms, h->o->kill_rank);
+				 "ms of the fault",
+				 i, h->o->expect_error_ms);
 		else if (!h->m[i].over)
 			hub_fail(h, EXIT_FAIL,
 				 "rank %d saw the error, but its "
@@ -216,29 +222,34 @@ static void judge_kill(struct hub *h)
 	}
 }
 
-static void judge_path(struct hub *h)
+/* Each rank's path in one direction; in a stream rank 0 sends to the other. */
+static void judge_path(struct hub *h, const char *want, bool recv)
 {
-	const char *want = h->o->require_rx;
 	int i;
 
 	if (!want || h->res->code || h->killed_at)
 		return;
 	for (i = 0; i < h->o->ranks; i++) {
 		const struct path_report *p = &h->res->path[i];
+		const char *reason = recv ? p->rx_reason : p->tx_reason;
+		const char *got = recv ? p->rx : p->tx;
 
-		if (h->o->mode == MODE_BANDWIDTH && !i)
-			continue; /* it only sends */
-		if (strcmp(p->rx, want))
+		if (h->o->mode == MODE_BANDWIDTH && (i == 0) == recv)
+			continue;
+		if (strcmp(got, want))
 			hub_fail(h, EXIT_FAIL,
-				 "rank %d received by \"%s\", "
-				 "not \"%s\" (--require-rx)%s%s",
-				 i, p->rx[0] ? p->rx : "a path unknown", want,
-				 p->reason[0] ? ": " : "", p->reason);
+				 "rank %d %s by \"%s\", "
+				 "not \"%s\" (--require-%s)%s%s",
+				 i, recv ? "received" : "sent",
+				 got[0] ? got : "a path unknown", want,
+				 recv ? "rx" : "tx", reason[0] ? ": " : "",
+				 reason);
 	}
 }
 
 void hub_judge(struct hub *h)
 {
 	judge_kill(h);
-	judge_path(h);
+	judge_path(h, h->o->require_rx, true);
+	judge_path(h, h->o->require_tx, false);
 }

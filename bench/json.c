@@ -36,15 +36,16 @@ static void add_path(cJSON *to, const struct path_report *p)
 	for (i = 0; i < RX_KEYS; i++)
 		cJSON_AddNumberToObject(path, rx_key(i), p->rx_sum[i]);
 	for (i = 0; i < TX_KEYS; i++) {
-		snprintf(key, sizeof(key), "%s%s", i == TX_SENT ? "" : "tx_",
-			 tx_key(i));
+		snprintf(key, sizeof(key), "tx_%s", tx_key(i));
 		cJSON_AddNumberToObject(path, key, p->tx_sum[i]);
 	}
 	if (devmem_share(p) >= 0)
 		cJSON_AddNumberToObject(path, "devmem_share_percent",
 					devmem_share(p));
-	if (p->reason[0])
-		cJSON_AddStringToObject(path, "reason", p->reason);
+	if (p->rx_reason[0])
+		cJSON_AddStringToObject(path, "reason", p->rx_reason);
+	if (p->tx_reason[0])
+		cJSON_AddStringToObject(path, "tx_reason", p->tx_reason);
 }
 
 static void add_row(cJSON *rows, const struct options *o, const struct row *r)

@@ -26,8 +26,10 @@ enum {
 	OPT_ROUNDS,
 	OPT_JSON,
 	OPT_REQUIRE_RX,
+	OPT_REQUIRE_TX,
 	OPT_DEBUG,
 	OPT_KILL_RANK,
+	OPT_BREAK_CMD,
 	OPT_KILL_AFTER,
 	OPT_EXPECT_ERROR,
 	OPT_PAUSE_AT,
@@ -105,6 +107,9 @@ static const struct argp_option table[] = {
 	  "fail unless the receive "
 	  "path of every rank is PATH, e.g. devmem",
 	  0 },
+	{ "require-tx", OPT_REQUIRE_TX, "PATH", 0,
+	  "the same for sending",
+	  0 },
 	{ "timeout", OPT_TIMEOUT, "S", 0,
 	  "end a run that takes longer, "
 	  "default 120",
@@ -121,13 +126,16 @@ static const struct argp_option table[] = {
 	  "SIGKILL rank R in mid-run; the "
 	  "others must report an error",
 	  0 },
+	{ "break-cmd", OPT_BREAK_CMD, "CMD", 0,
+	  "run CMD in mid-run, which breaks something; all ranks must report "
+	  "an error",
+	  0 },
 	{ "kill-after-ms", OPT_KILL_AFTER, "MS", 0,
 	  "how long traffic flows "
 	  "before, default 100",
 	  0 },
 	{ "expect-error-ms", OPT_EXPECT_ERROR, "MS", 0,
-	  "how soon each of the "
-	  "others must see it, default 2000",
+	  "how soon each of them must see it, default 2000",
 	  0 },
 	{ "pause-at-iter", OPT_PAUSE_AT, "I", 0,
 	  "at verified iteration I run "
@@ -346,6 +354,9 @@ static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
 	case OPT_KILL_RANK:
 		o->kill_rank = number(s, "kill-rank", arg, 0, MAX_RANKS - 1);
 		return 0;
+	case OPT_BREAK_CMD:
+		o->break_cmd = arg;
+		return 0;
 	case OPT_KILL_AFTER:
 		o->kill_after_ms = number(s, "kill-after-ms", arg, 0, 3600000);
 		return 0;
@@ -388,6 +399,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		return 0;
 	case OPT_REQUIRE_RX:
 		o->require_rx = arg;
+		return 0;
+	case OPT_REQUIRE_TX:
+		o->require_tx = arg;
 		return 0;
 	case OPT_TIMEOUT:
 		o->timeout_s = number(s, "timeout", arg, 1, 86400);
@@ -440,17 +454,21 @@ static void defaults(struct options *o)
 
 static void check_faults(const struct options *o)
 {
-	if (o->kill_rank < 0 && o->pause_at < 0 && !o->pause_cmd)
+	int faults = (o->kill_rank >= 0) + !!o->break_cmd + !!o->pause_cmd;
+
+	if (!faults && o->pause_at < 0)
 		return;
 	if (o->mode != MODE_ALLREDUCE || o->rank >= 0 || o->nvariants)
-		usage("--kill-rank and --pause-at-iter want allreduce with all "
-		      "ranks on one machine and no --variant");
+		usage("--kill-rank, --break-cmd and --pause-at-iter want "
+		      "allreduce with all ranks on one machine and no "
+		      "--variant");
 	if (o->kill_rank >= o->ranks)
 		usage("--kill-rank: there is no such rank");
 	if ((o->pause_at >= 0) != !!o->pause_cmd)
 		usage("--pause-at-iter and --pause-cmd go together");
-	if (o->kill_rank >= 0 && o->pause_cmd)
-		usage("--kill-rank and --pause-cmd exclude each other");
+	if (faults > 1)
+		usage("--kill-rank, --break-cmd and --pause-cmd exclude each "
+		      "other");
 }
 
 static void check_variants(const struct options *o)

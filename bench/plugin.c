@@ -28,7 +28,8 @@ static const char *const rx_names[RX_KEYS] = { "devmem",   "linear",   "host",
 					       "inline",   "frags",    "tokens",
 					       "returned", "dontneed", "grants",
 					       "messages" };
-static const char *const tx_names[TX_KEYS] = { "sent", "inline", "messages" };
+static const char *const tx_names[TX_KEYS] = { "devmem", "host", "inline",
+					      "messages" };
 
 const char *rx_key(int key)
 {
@@ -106,12 +107,12 @@ static void sum_words(uint64_t *sum, const char *const *names, int n,
 			sum[i] += strtoull(value, NULL, 10);
 }
 
-/* Reads "NET/... path recv|send open|done key=value ...". */
+/* Reads "NET/... path recv|send open|buffer|done key=value ...". */
 static void note_path(struct path_report *p, const char *line)
 {
 	const char *words = strstr(line, " path ");
+	char value[64], *reason;
 	bool recv, done;
-	char value[64];
 
 	if (!words || strncmp(line, "NET/", 4))
 		return;
@@ -121,11 +122,9 @@ static void note_path(struct path_report *p, const char *line)
 		return;
 	words += 5;
 	done = !strncmp(words, "done ", 5);
-	if (!done && strncmp(words, "open ", 5))
-		return;
-	words += 5;
-	if (!p->reason[0])
-		word_value(words, "reason", p->reason, sizeof(p->reason));
+	reason = recv ? p->rx_reason : p->tx_reason;
+	if (!reason[0])
+		word_value(words, "reason", reason, sizeof(p->rx_reason));
 	if (!done)
 		return;
 	p->lines++;

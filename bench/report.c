@@ -198,12 +198,14 @@ void report_path(int rank, const struct result *res, const char *prefix)
 	for (i = 0; i < RX_KEYS; i++)
 		printf(" %s=%llu", rx_key(i), (unsigned long long)p->rx_sum[i]);
 	for (i = 0; i < TX_KEYS; i++)
-		printf(" %s%s=%llu", i == TX_SENT ? "" : "tx_", tx_key(i),
+		printf(" tx_%s=%llu", tx_key(i),
 		       (unsigned long long)p->tx_sum[i]);
 	if (share >= 0)
 		printf(" devmem_share=%.2f%%", share);
-	if (p->reason[0])
-		printf(" reason=\"%s\"", p->reason);
+	if (p->rx_reason[0])
+		printf(" reason=\"%s\"", p->rx_reason);
+	if (p->tx_reason[0])
+		printf(" tx_reason=\"%s\"", p->tx_reason);
 	printf("\n");
 }
 

@@ -507,7 +507,7 @@ static int fault_phase(struct ring *g)
 	int i, left = 2, rc;
 
 	rc = rank_barrier(r);
-	if (!rc && o->kill_rank >= 0)
+	if (!rc && o->pause_at < 0)
 		rc = rank_send(r, MSG_FAULT, NULL, 0);
 	for (i = 0; !rc && left; i++) {
 		if (i == o->pause_at && !r->rank)
@@ -541,7 +541,7 @@ static int ring_rows(struct ring *g)
 
 	for (size = o->min_bytes; !rc && size; size = next_size(o, size))
 		rc = ring_row(g, size);
-	if (!rc && (o->kill_rank >= 0 || o->pause_at >= 0))
+	if (!rc && (o->kill_rank >= 0 || o->break_cmd || o->pause_at >= 0))
 		rc = fault_phase(g);
 	return rc ? rc : g->r->error.code;
 }

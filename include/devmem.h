@@ -69,7 +69,7 @@ enum devmem_log_level {
 
 /* Refuse to run on anything else (struct devmem_options.require). */
 #define DEVMEM_REQUIRE_RX 0x1u /* receive by devmem */
-#define DEVMEM_REQUIRE_TX 0x2u /* send by devmem */
+#define DEVMEM_REQUIRE_TX 0x2u /* send dma-bufs by devmem */
 
 /* May be called from any thread that is inside a call of this library. */
 typedef void (*devmem_log_fn)(void *arg, enum devmem_log_level level,
@@ -93,6 +93,7 @@ struct devmem_options {
 	unsigned int flows;   /* TCP connections for payload, 1..16 */
 	size_t inline_bytes;  /* messages up to this travel on control */
 	size_t chunk_bytes;   /* larger ones are cut in pieces of this */
+	unsigned int timeout; /* seconds a peer's host may be silent, 1..3600 */
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
 	bool nic_manual;      /* leave header split and RSS as they are */
 };
@@ -106,13 +107,16 @@ struct devmem_nic_props {
 	uint64_t guid;	  /* equal for functions of one card */
 	bool devmem_rx;	  /* no obstacle to devmem receive was found */
 	char reason[160]; /* the first obstacle, "" if none */
+	bool devmem_tx;	  /* it can send from dma-bufs */
+	char tx_reason[160]; /* why not, "" if it can */
 };
 
 /* Counters of one connection. Those in bytes count payload only. */
 struct devmem_stats {
 	uint64_t messages;
 	uint64_t bytes_inline; /* on the control connection */
-	uint64_t bytes_devmem; /* received into the pool */
+	uint64_t bytes_devmem; /* received into the pool, or sent by the NIC
+				* from a dma-buf */
 	uint64_t bytes_linear; /* part of a packet that missed the pool */
 	uint64_t bytes_host;   /* flow bytes received into, or sent from, host
 				 * memory */
@@ -172,7 +176,8 @@ DEVMEM_API void devmem_listener_close(struct devmem_listener *l);
  * it returns -EAGAIN. The result is a sender.
  *
  * Errors: -ECONNREFUSED, -ETIMEDOUT, -EPROTO and the like for what the peer
- * does, -EINVAL for a handle that is none.
+ * does, -EINVAL for a handle that is none, -EOPNOTSUPP if DEVMEM_REQUIRE_TX
+ * cannot be.
  */
 DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
 			      struct devmem_conn **out);
@@ -199,7 +204,14 @@ DEVMEM_API int devmem_mr_host(struct devmem_conn *c, void *addr, size_t size,
  * @offset, @fd: where @addr lies in which dma-buf. @fd is not kept: the caller
  *	may close it at once.
  *
- * -EOPNOTSUPP if no engine here can reach memory of that kind.
+ * A sender binds it to the interface, which then reads it by itself; the CPU
+ * neither maps nor touches it. Where that is not possible the CPU copies from
+ * it, if it can, and one INFO line says why; with DEVMEM_REQUIRE_TX that is
+ * -EOPNOTSUPP and a WARN line. While it is registered the same address and size
+ * name the same memory, on all connections of the process.
+ *
+ * -EOPNOTSUPP if nothing here can reach memory of that kind; -EINVAL if the
+ * range is not inside the dma-buf, -EBADF if @fd is not open.
  */
 DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 				uint64_t offset, int fd,
@@ -216,7 +228,8 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr);
  * the order of these calls.
  * @mr: covers [addr, addr + size), or NULL for host memory
  *
- * The memory must not change before the request is done. -EAGAIN if
+ * The memory must not change before the request is done: memory that the
+ * interface reads by itself is done when the peer's TCP has it. -EAGAIN if
  * DEVMEM_MAX_REQUESTS are under way; -EINVAL if @mr does not cover the range.
  */
 DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,

@@ -110,6 +110,8 @@ unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
 	for (unsigned int i = 0; i < n; i++) {
 		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
 
+		if (r->req->mem)
+			return i;
 		iov[i].iov_base = r->req->addr + r->offset;
 		iov[i].iov_len = r->len;
 		*bytes += r->len;
@@ -143,6 +145,35 @@ bool conn_runs_left(const struct devmem_conn *c)
 	return false;
 }
 
+/* Calls that move nothing between two looks at the clock. */
+#define IDLE_CALLS 256
+#define LOOK_MS	   500
+
+int conn_idle(struct devmem_conn *c)
+{
+	unsigned int limit = ctx_options(c->ctx)->timeout;
+	uint64_t now, silent;
+
+	if (c->err || ++c->idle_calls % IDLE_CALLS)
+		return c->err;
+	now = now_ms();
+	if (now < c->look_at)
+		return 0;
+	c->look_at = now + LOOK_MS;
+	silent = sock_silent_ms(c->control.fd);
+	for (unsigned int i = 0; i < c->flows; i++) {
+		uint64_t ms = sock_silent_ms(c->flow[i].fd);
+
+		silent = ms > silent ? ms : silent;
+	}
+	if (silent < limit * 1000ull)
+		return 0;
+	return conn_fail(c, -ETIMEDOUT,
+			 "its host has answered nothing for %u s "
+			 "(NCCL_DEVMEM_TIMEOUT)",
+			 limit);
+}
+
 static bool request_done(struct devmem_conn *c, const struct devmem_request *r)
 {
 	return c->is_sender ? tx_done(c, r) : rx_done(c, r);
@@ -152,18 +183,14 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		       struct devmem_mr *mr, struct devmem_request **out)
 {
 	struct devmem_request *r = conn_request(c, c->next_seq);
+	struct txmem *mem = NULL;
 	uint8_t *at = addr;
 
 	*out = NULL;
 	if (c->err)
 		return c->err;
-	if (mr) {
-		at = mr_address(mr, addr, size);
-		if (!at)
-			return -EINVAL;
-	} else if (size && !addr) {
+	if (mr ? mr_place(mr, addr, size, &at, &mem) : size && !addr)
 		return -EINVAL;
-	}
 	if (r->state != REQUEST_FREE)
 		return -EAGAIN;
 	*r = (struct devmem_request){
@@ -171,6 +198,7 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		.state = REQUEST_ACTIVE,
 		.seq = c->next_seq++,
 		.addr = at,
+		.mem = mem,
 		.size = size,
 	};
 	*out = r;
@@ -245,6 +273,14 @@ DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 	*s = c->stats;
 }
 
+/* "devmem", "host", or both: memory of both kinds was sent from. */
+static const char *tx_path(const struct devmem_stats *s)
+{
+	if (!s->bytes_devmem)
+		return "host";
+	return s->bytes_host ? "devmem+host" : "devmem";
+}
+
 /* "devmem", "host", or both when a devmem connection got host bytes. */
 static const char *rx_path(const struct devmem_conn *c)
 {
@@ -260,9 +296,14 @@ void conn_established(struct devmem_conn *c, const char *reason)
 
 	c->established = true;
 	addr_text(&c->peer, false, peer, sizeof(peer));
-	if (c->is_sender)
-		INFO("path send open nic=%s peer=%s tx=host flows=%u",
+	if (c->is_sender && c->nic->info.devmem_tx)
+		INFO("path send open nic=%s peer=%s tx=devmem flows=%u",
 		     c->nic->info.name, peer, c->flows);
+	else if (c->is_sender)
+		INFO("path send open nic=%s peer=%s tx=host flows=%u "
+		     "reason=\"%s\"",
+		     c->nic->info.name, peer, c->flows,
+		     c->nic->info.tx_reason);
 	else if (p)
 		INFO("path recv open nic=%s peer=%s rx=devmem region=%s "
 		     "queues=%s flows=%u",
@@ -281,10 +322,11 @@ static void log_done(const struct devmem_conn *c)
 
 	addr_text(&c->peer, false, peer, sizeof(peer));
 	if (c->is_sender)
-		INFO("path send done nic=%s peer=%s tx=host sent=%" PRIu64
-		     " inline=%" PRIu64 " grants=%" PRIu64 " messages=%" PRIu64,
-		     c->nic->info.name, peer, s->bytes_host, s->bytes_inline,
-		     s->grants, s->messages);
+		INFO("path send done nic=%s peer=%s tx=%s devmem=%" PRIu64
+		     " host=%" PRIu64 " inline=%" PRIu64 " grants=%" PRIu64
+		     " messages=%" PRIu64,
+		     c->nic->info.name, peer, tx_path(s), s->bytes_devmem,
+		     s->bytes_host, s->bytes_inline, s->grants, s->messages);
 	else
 		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
 		     " linear=%" PRIu64 " host=%" PRIu64 " inline=%" PRIu64
@@ -313,6 +355,7 @@ void conn_free(struct devmem_conn *c)
 			eth_rule_delete(c->nic->info.name, f->rule);
 		if (f->fd >= 0)
 			close(f->fd);
+		free(f->sends);
 	}
 	control_close(c);
 	control_free(&c->control);

@@ -22,6 +22,8 @@
 
 struct nic;
 struct rxpool;
+struct tx_sends;
+struct txmem;
 
 /* Runs of messages that one flow has under way; a full ring holds back more. */
 #define FLOW_RUNS 256u
@@ -39,12 +41,14 @@ struct devmem_request {
 	enum request_state state;
 	bool announced;	 /* receive: total is known */
 	uint64_t seq;	 /* which message of the connection */
-	uint8_t *addr;	 /* as the CPU sees it */
+	uint8_t *addr;	 /* as the CPU sees it, or an offset in mem */
+	struct txmem *mem; /* send: the dma-buf, if the NIC reads it itself */
 	size_t size;	 /* send: of the message. receive: room for it */
 	size_t total;	 /* of the message */
 	size_t granted;	 /* may be sent up to here */
 	size_t assigned; /* listed in DATA records up to here */
 	size_t moved;	 /* bytes sent or received, in any order */
+	unsigned int unfinished; /* sends that the NIC may still read for */
 	uint64_t ticket; /* receive: of the last gather */
 };
 
@@ -66,6 +70,7 @@ struct flow {
 	size_t pending; /* bytes in these runs */
 	struct token_batch tokens;
 	uint64_t tokens_ticket; /* tokens may go back when this is done */
+	struct tx_sends *sends; /* NULL: not by device memory */
 };
 
 struct control {
@@ -120,6 +125,8 @@ struct devmem_conn {
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
 	uint64_t next_seq;  /* of the next request */
 	unsigned int waits; /* calls that waited for flows */
+	unsigned int idle_calls; /* calls that moved nothing */
+	uint64_t look_at; /* when to ask next whether the peer's host answers */
 	struct receiver rx;
 	struct sender tx;
 	struct devmem_stats stats;
@@ -155,11 +162,20 @@ struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq);
 
 bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
 	       size_t len);
-/* The first runs, at most @max, as @iov; how many, and their bytes in *bytes. */
+/*
+ * The first runs that the CPU reads or writes, at most @max, as @iov; how many, and
+ * their bytes in *bytes.
+ */
 unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
 		      size_t *bytes);
 /* Drop @n bytes from the front; they have been moved. */
 void flow_advance(struct flow *f, size_t n);
+
+/**
+ * conn_idle() - nothing could be moved: ends the connection if that is because
+ * the peer's host is gone. Cheap enough for each such call.
+ */
+int conn_idle(struct devmem_conn *c);
 
 /* Are there runs that flows have not moved yet? */
 bool conn_runs_left(const struct devmem_conn *c);
@@ -198,6 +214,17 @@ int tx_progress(struct devmem_conn *c);
 /* Read what the receiver has said. */
 int tx_read_records(struct devmem_conn *c);
 bool tx_done(const struct devmem_conn *c, const struct devmem_request *r);
+/* tx_devmem.c */
+/* Make a flow ready to send from device memory; free(f->sends) undoes it. */
+int tx_devmem_init(struct flow *f);
+/* Send of the first run, which is in a dma-buf: bytes, -EAGAIN or -errno. */
+ssize_t tx_devmem_send(struct flow *f, int flags);
+/* Take note of sends that are complete. */
+int tx_devmem_complete(struct flow *f);
+/* Are there sends without completion? */
+bool tx_devmem_waits(const struct flow *f);
+/* Could a connected socket send from @m? 0 or -errno. */
+int tx_devmem_try(int fd, const struct txmem *m);
 /* rx.c */
 int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	    enum devmem_gather_kind gather, struct why *w);
@@ -212,8 +239,9 @@ int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved);
 int rx_return_tokens(struct devmem_conn *c, struct flow *f);
 /* Return what is gathered, of every flow. */
 int rx_return_gathered(struct devmem_conn *c);
-/* mr.c: the CPU's address of [addr, addr + size), or NULL if not covered. */
-uint8_t *mr_address(struct devmem_mr *mr, const void *addr, size_t size);
+/* mr.c: -EINVAL if [addr, addr + size) is not covered, else where it is. */
+int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
+	     uint8_t **at, struct txmem **mem);
 void mr_free_all(struct devmem_conn *c);
 
 /* context.c */

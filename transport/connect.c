@@ -144,18 +144,21 @@ static int introduce(struct devmem_conn *c, const struct handle *h)
 		.minor = WIRE_VERSION_MINOR,
 		.inline_bytes = (uint32_t)c->tx.inline_bytes,
 	};
+	unsigned int timeout = ctx_options(c->ctx)->timeout;
 	struct wire_flows flows = { .count = c->flows };
 	socklen_t len = sizeof(c->local);
 	int rc;
 
-	rc = sock_tune(k->fd);
+	rc = sock_tune(k->fd, timeout);
 	if (!rc && getsockname(k->fd, (void *)&c->local, &len))
 		rc = -errno;
 	for (unsigned int i = 0; !rc && i < c->flows; i++) {
 		struct flow *f = &c->flow[i];
 
 		f->fd = sock_bound(&c->local, &f->port);
-		rc = f->fd < 0 ? f->fd : sock_tune(f->fd);
+		rc = f->fd < 0 ? f->fd : sock_tune(f->fd, timeout);
+		if (!rc && c->nic->info.devmem_tx)
+			rc = tx_devmem_init(f);
 		flows.port[i] = f->port;
 	}
 	if (rc)
@@ -293,6 +296,10 @@ DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
 	rc = handle_decode(handle, &h);
 	if (rc)
 		return rc;
+	if (d->options.require & DEVMEM_REQUIRE_TX && !n->info.devmem_tx) {
+		WARN("NCCL_DEVMEM_REQUIRE has tx, but %s", n->info.tx_reason);
+		return -EOPNOTSUPP;
+	}
 	k = find(d, handle, &h);
 	if (!k) {
 		rc = start(d, n, handle, &h, &k);

@@ -22,6 +22,7 @@ DEVMEM_API void devmem_options_init(struct devmem_options *o)
 		.flows = 2,
 		.inline_bytes = 8192,
 		.chunk_bytes = 256u << 10,
+		.timeout = 30,
 	};
 }
 
@@ -53,6 +54,9 @@ static int check_options(const struct devmem_options *o)
 	if (o->chunk_bytes < 4096 || o->chunk_bytes > (64u << 20))
 		return option_bad("the chunk's size in bytes", o->chunk_bytes,
 				  "from 4096 to 67108864");
+	if (!o->timeout || o->timeout > 3600)
+		return option_bad("the timeout in seconds", o->timeout,
+				  "from 1 to 3600");
 	return 0;
 }
 
@@ -66,11 +70,6 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 	rc = check_options(o);
 	if (rc)
 		return rc;
-	if (o->require & DEVMEM_REQUIRE_TX) {
-		WARN("NCCL_DEVMEM_REQUIRE has tx, but this version cannot send "
-		     "by devmem; require rx alone");
-		return -EINVAL;
-	}
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;

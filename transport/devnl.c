@@ -203,6 +203,24 @@ int devnl_bind_rx(struct devnl_family *f, unsigned int ifindex, int fd,
 	return rc ?: *id ? 0 : -EPROTO;
 }
 
+int devnl_bind_tx(struct devnl_family *f, unsigned int ifindex, int fd,
+		  uint32_t *id)
+{
+	struct nl_msg *msg = message(f, DEVMEM_NETDEV_CMD_BIND_TX, NLM_F_ACK);
+	int rc;
+
+	if (!msg)
+		return -ENOMEM;
+	if (nla_put_u32(msg, DEVMEM_NETDEV_A_DMABUF_IFINDEX, ifindex) ||
+	    nla_put_u32(msg, DEVMEM_NETDEV_A_DMABUF_FD, (uint32_t)fd)) {
+		nlmsg_free(msg);
+		return -ENOMEM;
+	}
+	*id = 0;
+	rc = request(f, msg, on_bound, id);
+	return rc ?: *id ? 0 : -EPROTO;
+}
+
 struct bound_arg {
 	unsigned int ifindex, count, present;
 	bool *bound;

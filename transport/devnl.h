@@ -35,6 +35,14 @@ int devnl_bind_rx(struct devnl_family *netdev, unsigned int ifindex, int fd,
 		  const unsigned int *queue, unsigned int count, uint32_t *id);
 
 /**
+ * devnl_bind_tx() - bind dma-buf @fd to a device for sending, until
+ * devnl_close(). @id is what sendmsg() knows it by. -EOPNOTSUPP: the kernel or
+ * the driver cannot; asked before @fd is looked at, which is -EBADF if it is none.
+ */
+int devnl_bind_tx(struct devnl_family *netdev, unsigned int ifindex, int fd,
+		  uint32_t *id);
+
+/**
  * devnl_bound_queues() - which of the first @count receive queues have a dma-buf.
  * *present, if not NULL, is the number of receive queues reported.
  */

@@ -57,6 +57,15 @@ unsigned int eth_speed_get(const char *ifname)
 	return u.settings.speed;
 }
 
+int eth_sg_get(const char *ifname, bool *on)
+{
+	struct ethtool_value v = { .cmd = ETHTOOL_GSG };
+	int rc = eth_ioctl(ifname, &v);
+
+	*on = !rc && v.data;
+	return rc;
+}
+
 int eth_ntuple_probe(const char *ifname)
 {
 	struct ethtool_rxnfc cmd = { .cmd = ETHTOOL_GRXCLSRLCNT };

@@ -23,6 +23,9 @@ struct eth_flow {
 /** eth_speed_get() - of the link, in Mbit/s; 0 if the device does not say. */
 unsigned int eth_speed_get(const char *ifname);
 
+/* Can packets be sent in several pieces? */
+int eth_sg_get(const char *ifname, bool *on);
+
 /** eth_ntuple_probe() - can the device steer flows? 0, -EOPNOTSUPP, -errno. */
 int eth_ntuple_probe(const char *ifname);
 /** eth_ntuple_get/set() - the "ntuple-filters" feature flag. */

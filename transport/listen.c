@@ -253,7 +253,7 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 	c->peer_inline = hello->inline_bytes;
 	rc = control_init(&c->control, s->fd);
 	if (!rc)
-		rc = sock_tune(s->fd);
+		rc = sock_tune(s->fd, ctx_options(c->ctx)->timeout);
 	if (!rc && getsockname(s->fd, (void *)&c->local, &len))
 		rc = -errno;
 	if (rc) {
@@ -441,7 +441,7 @@ static bool match_flow(struct devmem_listener *l, int fd,
 			addr_set_port(&want, c->flow[j].port);
 			if (c->flow[j].fd >= 0 || !addr_equal(&want, peer))
 				continue;
-			if (sock_tune(fd))
+			if (sock_tune(fd, ctx_options(c->ctx)->timeout))
 				return false;
 			c->flow[j].fd = fd;
 			return true;

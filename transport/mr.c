@@ -5,19 +5,30 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "conn.h"
+#include "nic.h"
 #include "region.h"
+#include "txmem.h"
 
 struct devmem_mr {
 	struct devmem_mr *next;
 	uintptr_t addr; /* as requests name it */
 	size_t size;
-	uint8_t *cpu; /* where the CPU sees addr */
-	void *map;    /* dma-buf: what is to be unmapped */
+	uint8_t *at; /* where the CPU sees addr, or its offset in mem */
+	struct txmem *mem;
+	void *map; /* dma-buf that the CPU reads: what is to be unmapped */
 	size_t map_bytes;
 };
+
+static void mr_undo(const struct devmem_mr *mr)
+{
+	txmem_put(mr->mem);
+	if (mr->map)
+		munmap(mr->map, mr->map_bytes);
+}
 
 static int mr_add(struct devmem_conn *c, const struct devmem_mr *like,
 		  struct devmem_mr **out)
@@ -40,7 +51,7 @@ DEVMEM_API int devmem_mr_host(struct devmem_conn *c, void *addr, size_t size,
 {
 	struct devmem_mr mr = { .addr = (uintptr_t)addr,
 				.size = size,
-				.cpu = addr };
+				.at = addr };
 
 	*out = NULL;
 	if (!addr && size)
@@ -48,37 +59,84 @@ DEVMEM_API int devmem_mr_host(struct devmem_conn *c, void *addr, size_t size,
 	return mr_add(c, &mr, out);
 }
 
+/* For the CPU to copy from or to. */
+static int map_dmabuf(struct devmem_mr *mr, uint64_t offset, int fd)
+{
+	void *cpu;
+	int rc = region_map_dmabuf(fd, offset, mr->size, &mr->map,
+				   &mr->map_bytes, &cpu);
+
+	if (!rc) {
+		mr->at = cpu;
+		return 0;
+	}
+	WARN("registering %zu bytes of a dma-buf at offset %llu: %s", mr->size,
+	     (unsigned long long)offset,
+	     rc == -EINVAL ? "the range is not inside the dma-buf" :
+	     rc == -EBADF  ? "the file descriptor is not open" :
+	     rc == -ENOMEM ? "out of memory" :
+			     "the CPU cannot reach its memory, and this build "
+			     "has no engine that can");
+	return rc;
+}
+
+/* For the NIC to read from. */
+static int bind_dmabuf(struct devmem_conn *c, struct devmem_mr *mr,
+		       uint64_t offset, int fd, struct why *w)
+{
+	const struct devmem_nic_props *nic = &c->nic->info;
+	int rc;
+
+	if (!nic->devmem_tx)
+		return why(w, -EOPNOTSUPP, "%s", nic->tx_reason);
+	rc = txmem_get(nic->name, nic->ifindex, mr->addr, mr->size, offset, fd,
+		       &mr->mem, w);
+	if (rc)
+		return rc;
+	rc = tx_devmem_try(c->control.fd, mr->mem);
+	if (!rc) {
+		mr->at = (uint8_t *)(uintptr_t)offset;
+		return 0;
+	}
+	txmem_put(mr->mem);
+	mr->mem = NULL;
+	if (rc == -ENODEV)
+		return why(w, rc, "the way to the peer does not go by %s",
+			   nic->name);
+	return why(w, rc, "sending from a dma-buf by %s: %s", nic->name,
+		   strerror(-rc));
+}
+
 DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 				uint64_t offset, int fd, struct devmem_mr **out)
 {
 	struct devmem_mr mr = { .addr = (uintptr_t)addr, .size = size };
-	void *cpu;
-	int rc;
+	struct why w = { "" };
+	int rc = -EOPNOTSUPP;
 
 	*out = NULL;
-	rc = region_map_dmabuf(fd, offset, size, &mr.map, &mr.map_bytes, &cpu);
-	if (rc) {
-		WARN("registering %zu bytes of a dma-buf at offset %llu: %s",
-		     size, (unsigned long long)offset,
-		     rc == -EINVAL ? "the range is not inside the dma-buf" :
-		     rc == -EBADF  ? "the file descriptor is not open" :
-		     rc == -ENOMEM ?
-				    "out of memory" :
-				    "the CPU cannot reach its memory, and this "
-				    "build has no engine that can");
-		return rc;
+	if (c->is_sender) {
+		rc = bind_dmabuf(c, &mr, offset, fd, &w);
+		if (rc && ctx_options(c->ctx)->require & DEVMEM_REQUIRE_TX) {
+			WARN("NCCL_DEVMEM_REQUIRE has tx, but %s", w.text);
+			return -EOPNOTSUPP;
+		}
+		if (rc)
+			INFO("path send buffer nic=%s bytes=%zu tx=host "
+			     "reason=\"%s\"",
+			     c->nic->info.name, size, w.text);
 	}
-	mr.cpu = cpu;
-	rc = mr_add(c, &mr, out);
 	if (rc)
-		munmap(mr.map, mr.map_bytes);
+		rc = map_dmabuf(&mr, offset, fd);
+	rc = rc ?: mr_add(c, &mr, out);
+	if (rc)
+		mr_undo(&mr);
 	return rc;
 }
 
 static void mr_free(struct devmem_mr *mr)
 {
-	if (mr->map)
-		munmap(mr->map, mr->map_bytes);
+	mr_undo(mr);
 	free(mr);
 }
 
@@ -100,14 +158,17 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr)
 	return 0;
 }
 
-uint8_t *mr_address(struct devmem_mr *mr, const void *addr, size_t size)
+int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
+	     uint8_t **at, struct txmem **mem)
 {
-	uintptr_t at = (uintptr_t)addr;
+	uintptr_t from = (uintptr_t)addr;
 
-	if (at < mr->addr || at - mr->addr > mr->size ||
-	    size > mr->size - (at - mr->addr))
-		return NULL;
-	return mr->cpu + (at - mr->addr);
+	if (from < mr->addr || from - mr->addr > mr->size ||
+	    size > mr->size - (from - mr->addr))
+		return -EINVAL;
+	*at = mr->at + (from - mr->addr);
+	*mem = mr->mem;
+	return 0;
 }
 
 void mr_free_all(struct devmem_conn *c)

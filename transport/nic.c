@@ -16,6 +16,7 @@
 #include "ifname.h"
 #include "nic.h"
 #include "rxpool.h"
+#include "txmem.h"
 
 #define NICS_MAX 32
 
@@ -81,7 +82,7 @@ static struct nic *find(const char *name)
 static void add(const struct ifaddrs *all, const struct ifaddrs *a)
 {
 	struct nic *n = &nics.nic[nics.count++];
-	struct why w = { "" };
+	struct why w = { "" }, tx = { "" };
 
 	memset(n, 0, sizeof(*n));
 	pthread_mutex_init(&n->lock, NULL);
@@ -97,6 +98,9 @@ static void add(const struct ifaddrs *all, const struct ifaddrs *a)
 	n->info.devmem_rx = !rxpool_probe(&n->info, &nics.options, &w);
 	snprintf(n->info.reason, sizeof(n->info.reason), "%.*s",
 		 (int)sizeof(n->info.reason) - 1, w.text);
+	n->info.devmem_tx = !txmem_probe(n->info.name, n->info.ifindex, &tx);
+	snprintf(n->info.tx_reason, sizeof(n->info.tx_reason), "%.*s",
+		 (int)sizeof(n->info.tx_reason) - 1, tx.text);
 }
 
 /* IPv4 first, then IPv6: an interface is listed once, by its first address. */

@@ -188,6 +188,11 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 	}
 	if (wire_get_data(payload, h->len, &d))
 		return conn_fail(c, -EPROTO, "the peer's DATA is malformed");
+	if (!r->announced && h->seq < c->rx.grant_seq && r->size <= c->peer_inline) {
+		/* Small, but its sender cannot read it: it needs leave. */
+		c->rx.grant_seq = h->seq;
+		c->rx.grants_urgent = true;
+	}
 	rc = announce(c, r, d.total);
 	rc = rc ?: on_chunks(c, r, &d);
 	if (!rc && r->assigned == r->total)
@@ -253,8 +258,9 @@ int rx_send_grants(struct devmem_conn *c)
 		size_t to = !r ? 0 : r->announced ? r->total : r->size;
 		size_t n;
 
-		/* Done, or small enough to come without leave. */
-		if (!r || to <= c->peer_inline || r->granted >= to) {
+		/* Done, or it will come without leave. */
+		if (!r || r->granted >= to || r->moved == to ||
+		    (to <= c->peer_inline && !r->announced)) {
 			rx->grant_seq++;
 			continue;
 		}
@@ -323,6 +329,8 @@ int rx_progress(struct devmem_conn *c)
 		settle_credit(c);
 	}
 	rc = rc ?: rx_send_grants(c);
+	if (!rc && !moved)
+		rc = conn_idle(c);
 	if (!rc && c->control.eof)
 		rc = check_eof(c);
 	return rc;

@@ -109,11 +109,14 @@ static void delete_left_rules(const struct nic_settings *s,
 static int restore_indir(const struct nic_settings *s,
 			 const struct nic_original *o)
 {
-	uint32_t *table = calloc(ETH_MAX_INDIR, sizeof(*table));
 	bool changed = false;
+	uint32_t *table;
 	size_t count = 0;
 	int rc;
 
+	if (!o->indir_count)
+		return 0; /* there was none that could have changed */
+	table = calloc(ETH_MAX_INDIR, sizeof(*table));
 	rc = table ? eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count) :
 		     -ENOMEM;
 	if (!rc && count != o->indir_count)

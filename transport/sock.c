@@ -151,15 +151,17 @@ int sock_accept(int fd, struct sockaddr_storage *peer)
 	return -errno;
 }
 
-int sock_tune(int fd)
+int sock_tune(int fd, unsigned int timeout)
 {
-	static const struct {
+	/* Silent for half of that, then four times an eighth. */
+	int idle = (int)(timeout + 1) / 2, each = (int)(timeout + 7) / 8;
+	const struct {
 		int level, name, value;
 	} option[] = {
 		{ IPPROTO_TCP, TCP_NODELAY, 1 },
 		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, 10 },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, 5 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, idle },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, each },
 		{ IPPROTO_TCP, TCP_KEEPCNT, 4 },
 	};
 
@@ -168,6 +170,17 @@ int sock_tune(int fd)
 			       &option[i].value, sizeof(int)))
 			return -errno;
 	return 0;
+}
+
+uint64_t sock_silent_ms(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ||
+	    (!info.tcpi_retransmits && !info.tcpi_probes))
+		return 0;
+	return info.tcpi_last_ack_recv;
 }
 
 unsigned int sock_mss(int fd)

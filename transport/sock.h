@@ -34,12 +34,17 @@ int sock_connected(int fd);
 /** sock_accept() - the next connection, -EAGAIN if none. */
 int sock_accept(int fd, struct sockaddr_storage *peer);
 /**
- * sock_tune() - no delay, and a dead peer of an idle connection is noticed within
- * half a minute. With bytes under way it takes as long as the kernel tries
- * (tcp_retries2): TCP_USER_TIMEOUT would end connections to peers that are alive
- * and do not read for a while.
+ * sock_tune() - no delay, and an idle connection ends when its peer's host has
+ * answered nothing for @timeout seconds. With bytes under way the kernel asks
+ * nobody whether he is there: see sock_silent_ms().
  */
-int sock_tune(int fd);
+int sock_tune(int fd, unsigned int timeout);
+/**
+ * sock_silent_ms() - how long the peer's host has answered nothing, while the
+ * kernel sends again what it was sent; 0 if it does not. A host whose process
+ * does not read answers.
+ */
+uint64_t sock_silent_ms(int fd);
 /** sock_mss() - the largest segment that the peer sends on @fd. */
 unsigned int sock_mss(int fd);
 

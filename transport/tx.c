@@ -32,11 +32,24 @@ void tx_post(struct devmem_conn *c, struct devmem_request *r)
 		r->granted = e->upto < r->size ? (size_t)e->upto : r->size;
 }
 
-bool tx_done(const struct devmem_conn *c, const struct devmem_request *r)
+/* The kernel has all of it, and the record that tells of it. */
+static bool is_sent(const struct devmem_conn *c,
+		    const struct devmem_request *r)
 {
-	/* The kernel has all of it, and the record that tells of it. */
 	return r->seq < c->tx.emit_seq && r->moved == r->total &&
 	       c->control.out_head == c->control.out_tail;
+}
+
+bool tx_done(const struct devmem_conn *c, const struct devmem_request *r)
+{
+	return is_sent(c, r) && !r->unfinished;
+}
+
+/* Does it travel on control? Not what the CPU cannot read, unless it is empty. */
+static bool goes_inline(const struct devmem_conn *c,
+			const struct devmem_request *r)
+{
+	return r->size <= (r->mem ? 0 : c->tx.inline_bytes);
 }
 
 static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
@@ -134,7 +147,7 @@ static int emit(struct devmem_conn *c)
 		struct devmem_request *r = conn_active(c, c->tx.emit_seq);
 		int rc;
 
-		if (r->size <= c->tx.inline_bytes) {
+		if (goes_inline(c, r)) {
 			if (!control_has_room(&c->control,
 					      WIRE_HEADER_BYTES + r->size))
 				break;
@@ -160,10 +173,9 @@ static int send_failed(struct devmem_conn *c, int err)
 	return rc ?: conn_fail(c, -err, "sending payload: %s", strerror(err));
 }
 
-/* One call: what it leaves behind, the socket has no room for. */
-static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
+/* Runs of host memory: bytes, -EAGAIN or -errno. */
+static ssize_t send_host(struct flow *f, int flags)
 {
-	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 	struct iovec iov[SEND_IOV];
 	struct msghdr msg = { .msg_iov = iov };
 	size_t bytes;
@@ -173,13 +185,47 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	if (msg.msg_iovlen < f->count)
 		flags |= MSG_MORE;
 	n = sendmsg(f->fd, &msg, flags);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	return n;
+}
+
+/* One call: what it leaves behind, the socket has no room for. */
+static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
+{
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	bool devmem = f->run[f->first].req->mem;
+	ssize_t n;
+
+	n = devmem ? tx_devmem_send(f, flags | (f->count > 1 ? MSG_MORE : 0)) :
+		     send_host(f, flags);
+	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
-		return send_failed(c, errno);
+		return send_failed(c, (int)-n);
 	*moved = true;
-	c->stats.bytes_host += (uint64_t)n;
+	if (devmem)
+		c->stats.bytes_devmem += (uint64_t)n;
+	else
+		c->stats.bytes_host += (uint64_t)n;
 	flow_advance(f, (size_t)n);
+	return 0;
+}
+
+/* Learn which sends from device memory are complete. */
+static int complete_all(struct devmem_conn *c)
+{
+	for (unsigned int i = 0; i < c->flows; i++) {
+		int rc = 0;
+
+		if (tx_devmem_waits(&c->flow[i]))
+			rc = tx_devmem_complete(&c->flow[i]);
+		if (rc)
+			return conn_fail(c, rc,
+					 "completions of payload sent from "
+					 "device memory: %s",
+					 strerror(-rc));
+	}
 	return 0;
 }
 
@@ -188,7 +234,7 @@ static bool more_to_emit(struct devmem_conn *c)
 {
 	const struct devmem_request *r = conn_active(c, c->tx.emit_seq);
 
-	return r && (r->size <= c->tx.inline_bytes || r->assigned < r->granted);
+	return r && (goes_inline(c, r) || r->assigned < r->granted);
 }
 
 static int send_all(struct devmem_conn *c, bool *moved)
@@ -217,19 +263,25 @@ static int send_all(struct devmem_conn *c, bool *moved)
 int tx_progress(struct devmem_conn *c)
 {
 	bool moved = false;
-	int rc = c->err ?: send_all(c, &moved);
+	int rc = c->err ?: complete_all(c);
 
+	rc = rc ?: send_all(c, &moved);
 	if (!rc && !moved && (!conn_runs_left(c) || control_due(c))) {
 		rc = tx_read_records(c);
 		rc = rc ?: send_all(c, &moved);
 	}
+	if (!rc && !moved)
+		rc = conn_idle(c);
 	if (rc || !c->control.eof)
 		return rc;
-	/* Sent is sent; but what is not will never be taken. */
+	/*
+	 * Sent is sent, also if the NIC may still read it: its flow tells. But
+	 * what is not will never be taken.
+	 */
 	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
 		const struct devmem_request *r = &c->request[i];
 
-		if (r->state == REQUEST_ACTIVE && !tx_done(c, r))
+		if (r->state == REQUEST_ACTIVE && !is_sent(c, r))
 			return conn_fail(c, -ECONNRESET, "the receiver %s",
 					 c->control.bye ?
 						 "closed the connection" :

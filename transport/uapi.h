@@ -2,8 +2,8 @@
 /*
  * uapi.h - numbers of the kernel's devmem interface that the system's headers
  * may be too old to have. Facts of Linux 6.12 (include/uapi/asm-generic/socket.h,
- * linux/uio.h, linux/netdev.h, linux/ethtool_netlink.h) in our own words; they
- * are the same in every later version.
+ * linux/uio.h, linux/netdev.h, linux/ethtool_netlink.h), and of 6.16 for sending,
+ * in our own words; they are the same in every later version.
  */
 #ifndef DEVMEM_UAPI_H
 #define DEVMEM_UAPI_H
@@ -20,6 +20,8 @@
 #ifndef SO_DEVMEM_DONTNEED
 #define SO_DEVMEM_DONTNEED 80
 #endif
+/* sendmsg: the dma-buf that iov_base is an offset in (u32, from bind-tx). */
+#define DEVMEM_SCM_DMABUF SO_DEVMEM_DMABUF
 #ifndef MSG_SOCK_DEVMEM
 #define MSG_SOCK_DEVMEM 0x2000000
 #endif

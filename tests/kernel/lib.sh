@@ -50,23 +50,6 @@ prepare()	# [option of make_pair,...]; iommu=0 for none
 # The test changes NICs, or takes them away: they are not looked at in the end.
 forget_nics() { : >"$nics"; }
 
-# Faults of a NIC, see "dmsim" in kernel-patches/README.md.
-fault()	# NIC WHAT VALUE
-{
-	local file=/sys/kernel/debug/dmsim/$1/$2
-
-	[ -e "$file" ] || skip "the simulated NIC has no $2"
-	echo "$3" >"$file" || fail "$2 of $1 cannot be set to $3"
-}
-
-# A fault that did not happen has not been tested.
-happened()	# HOST NIC COUNTER
-{
-	in_host "$1" ethtool -S "$2" |
-		awk -v what="$3" 'index($1, what) { n += $2 } END { exit !n }' ||
-		fail "$2 counts no $3"
-}
-
 # Data may be lost on the way, but nothing may come in its place.
 harmless()	# PROGRAM ARG...
 {

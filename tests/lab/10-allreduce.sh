@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
-# All-reduce between 2, 4 and 8 hosts is right, and its payload lands in the
-# pool: every packing of frames, both IP versions.
+# All-reduce between 2, 4 and 8 hosts is right, and its payload is sent from
+# dma-bufs and lands in the pool: every packing of frames, both IP versions.
 
 small='-b 8 -e 64K -f 4 -n 3 -w 1'
 large='-b 64K -e 4M -f 8 -n 3 -w 1'
@@ -14,9 +14,10 @@ allreduce()	# RANKS [host option...]
 	expect_right
 	expect_tokens
 	# shellcheck disable=SC2086
-	bench allreduce --ranks "$1" $large --require-rx devmem
+	bench allreduce --ranks "$1" $large --require-rx devmem --require-tx devmem
 	expect_right
 	expect_devmem
+	expect_sent
 }
 
 t "2 ranks" 30 allreduce 2

@@ -138,15 +138,6 @@ t "an unknown requirement" 30 bad_value NCCL_DEVMEM_REQUIRE=rx,all 'rx.tx'
 t "an unknown set-up" 30 bad_value NCCL_DEVMEM_NIC_SETUP=none 'auto.manual'
 t "an unknown gather" 30 bad_value NCCL_DEVMEM_GATHER=gpu 'cpu.none'
 
-require_tx()
-{
-	make_pair
-	export NCCL_DEVMEM_REQUIRE=tx
-	one_size
-	expect_refused "cannot send by devmem" "require rx alone"
-}
-t "sending by devmem required" 30 require_tx
-
 no_interface()
 {
 	make_pair

@@ -189,6 +189,23 @@ nic_counter()	# HOST NIC ENDING
 		awk -v end="_$3:" '$1 ~ "^rx[0-9]+" end "$" { n += $2 } END { print n + 0 }'
 }
 
+# Faults of a NIC, see "dmsim" in kernel-patches/README.md.
+fault()	# NIC WHAT VALUE
+{
+	local file=/sys/kernel/debug/dmsim/$1/$2
+
+	[ -e "$file" ] || skip "the simulated NIC has no $2"
+	echo "$3" >"$file" || fail "$2 of $1 cannot be set to $3"
+}
+
+# A fault that did not happen has not been tested.
+happened()	# HOST NIC COUNTER
+{
+	in_host "$1" ethtool -S "$2" |
+		awk -v what="$3" 'index($1, what) { n += $2 } END { exit !n }' ||
+		fail "$2 counts no $3"
+}
+
 # ---- devmem-bench ----------------------------------------------------------
 
 # Runs it between the hosts; output in $log, its exit status in $status.
@@ -215,6 +232,7 @@ path_sum()	# KEY...
 	done | awk '{ n += $1 } END { printf "%d\n", n }'
 }
 
+path_tx() { sed -n 's/^# rank [0-9]* rx=[^ ]* tx=\([^ ]*\) .*/\1/p' "$log"; }
 path_rx() { sed -n 's/^# rank [0-9]* rx=\([^ ]*\) .*/\1/p' "$log"; }
 
 expect_status()	# NUMBER
@@ -262,6 +280,18 @@ expect_devmem()
 	[ "$devmem" -gt 0 ] || fail "no byte landed in the pool"
 	[ $((devmem / 100)) -ge "$other" ] ||
 		fail "$devmem bytes by devmem, $other otherwise"
+}
+
+# All payload of flows was read by NICs, but for at most 1 %.
+expect_sent()
+{
+	local devmem other
+
+	devmem=$(path_sum tx_devmem)
+	other=$(path_sum tx_host)
+	[ "$devmem" -gt 0 ] || fail "no byte was sent by devmem"
+	[ $((devmem / 100)) -ge "$other" ] ||
+		fail "$devmem bytes sent by devmem, $other otherwise"
 }
 
 # Waits until COMMAND succeeds, at most SECONDS.

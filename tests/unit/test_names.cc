@@ -152,7 +152,9 @@ TEST(Sockets, AreNonBlockingAndMeet)
 	ASSERT_GE(accepted, 0);
 	EXPECT_EQ(connected, 0);
 	EXPECT_EQ(addr_port(&peer), port) << "the port that was bound";
-	EXPECT_EQ(sock_tune(accepted), 0);
+	EXPECT_EQ(sock_tune(accepted, 1), 0);
+	EXPECT_EQ(sock_tune(client, 3600), 0);
+	EXPECT_EQ(sock_silent_ms(client), 0u) << "nothing is sent again";
 	EXPECT_GT(sock_mss(accepted), 0u);
 	close(accepted);
 	close(client);

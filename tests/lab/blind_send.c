@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * blind_send.c - sending from device memory that the CPU cannot reach.
+ *
+ *   blind-send HOST-OF-RECEIVER HOST-OF-SENDER
+ *
+ * The sender registers a dma-buf under an address where there is no memory that
+ * may be read or written, as a GPU's address is to the CPU, and nothing of the
+ * dma-buf is mapped, neither before nor after. So bytes that arrive were read by
+ * the NIC: of any size, from any offset, those of the smallest messages, too.
+ *
+ * Several connections send from one buffer. It is bound once, and stays until the
+ * last of them has released it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/udmabuf.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <dirent.h>
+#include <unistd.h>
+
+#include "client.h"
+
+#define REGION (8u << 20)
+#define CONNS  4
+
+static const struct {
+	size_t offset, size;
+} part[] = {
+	{ 0, REGION },	{ 0, 1 },	  { 4095, 2 },	   { 1, 4096 },
+	{ 4096, 4096 }, { 777, 0 },	  { 12345, 8192 }, { 100, 65536 },
+	{ 3, 1048577 }, { REGION - 1, 1 }, { 0, REGION },
+};
+#define PARTS (sizeof(part) / sizeof(part[0]))
+
+static uint8_t byte_at(size_t i) { return (uint8_t)(i * 167 ^ i >> 8 ^ i >> 17); }
+
+static int dmabuf_of_bytes(void)
+{
+	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC,
+					 .size = REGION };
+	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int mem = memfd_create("blind-send", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	uint8_t *p;
+	int fd;
+
+	if (dev < 0 || mem < 0 || ftruncate(mem, REGION) ||
+	    fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK))
+		die(-errno, "memory for a dma-buf");
+	p = mmap(NULL, REGION, PROT_READ | PROT_WRITE, MAP_SHARED, mem, 0);
+	if (p == MAP_FAILED)
+		die(-errno, "mmap");
+	for (size_t i = 0; i < REGION; i++)
+		p[i] = byte_at(i);
+	munmap(p, REGION);
+	create.memfd = (uint32_t)mem;
+	fd = ioctl(dev, UDMABUF_CREATE, &create);
+	if (fd < 0)
+		die(-errno, "UDMABUF_CREATE");
+	close(mem);
+	close(dev);
+	return fd;
+}
+
+static void expect_unmapped(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	char line[512];
+
+	if (!f)
+		die(-errno, "/proc/self/maps");
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "dmabuf") || strstr(line, "memfd"))
+			die(0, "the CPU can reach device memory: %s", line);
+	fclose(f);
+}
+
+static int descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (d && readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static struct devmem_mr *register_buffer(struct devmem_conn *c, void *addr,
+					 int fd)
+{
+	int copy = dup(fd); /* each registration comes with its own */
+	struct devmem_mr *mr;
+	int rc = devmem_mr_dmabuf(c, addr, REGION, 0, copy, &mr);
+
+	if (rc)
+		die(rc, "devmem_mr_dmabuf");
+	close(copy);
+	return mr;
+}
+
+static void send_parts(struct devmem_conn *c, struct devmem_mr *mr, char *addr)
+{
+	struct devmem_request *r[PARTS];
+	struct devmem_stats s;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < PARTS; i++) {
+		int rc = devmem_send(c, addr + part[i].offset, part[i].size, mr,
+				     &r[i]);
+
+		if (rc)
+			die(rc, "devmem_send");
+		sum += part[i].size;
+	}
+	for (size_t i = 0; i < PARTS; i++)
+		if (client_finish(r[i]) != part[i].size)
+			die(0, "message %zu has another size", i);
+	devmem_conn_stats(c, &s);
+	if (s.bytes_devmem != sum || s.bytes_host || s.bytes_inline)
+		die(0, "of %llu bytes %llu by devmem, %llu by host, %llu inline",
+		    (unsigned long long)sum, (unsigned long long)s.bytes_devmem,
+		    (unsigned long long)s.bytes_host,
+		    (unsigned long long)s.bytes_inline);
+}
+
+static void sender(int peer)
+{
+	struct devmem *d = client_open(DEVMEM_REQUIRE_TX);
+	char handle[DEVMEM_HANDLE_BYTES], *addr;
+	struct devmem_conn *conn[CONNS];
+	struct devmem_mr *mr[CONNS];
+	int fd = dmabuf_of_bytes(), one, n;
+
+	addr = mmap(NULL, REGION, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
+	client_handle(peer, handle);
+	for (int i = 0; i < CONNS; i++)
+		conn[i] = client_connect(d, handle);
+	n = descriptors();
+	mr[0] = register_buffer(conn[0], addr, fd);
+	one = descriptors() - n;
+	for (int i = 1; i < CONNS; i++)
+		mr[i] = register_buffer(conn[i], addr, fd);
+	if (one != 1 || descriptors() != n + one)
+		die(0, "%d descriptors for the first registration, %d for %d",
+		    one, descriptors() - n, CONNS);
+	close(fd);
+	expect_unmapped();
+	for (int i = 0; i < CONNS; i++) {
+		int rc;
+
+		send_parts(conn[i], mr[i], addr);
+		expect_unmapped();
+		rc = devmem_mr_release(conn[i], mr[i]);
+		if (rc)
+			die(rc, "devmem_mr_release");
+	}
+	if (descriptors() != n - 1)
+		die(0, "the binding has outlived its registrations");
+	client_wait_end(peer);
+	devmem_close(d);
+}
+
+static void receive_parts(struct devmem_conn *c, uint8_t *buffer)
+{
+	for (size_t i = 0; i < PARTS; i++) {
+		struct devmem_request *r;
+		int rc = devmem_recv(c, buffer, REGION, NULL, &r);
+
+		if (rc)
+			die(rc, "devmem_recv");
+		if (client_finish(r) != part[i].size)
+			die(0, "message %zu has another size", i);
+		for (size_t j = 0; j < part[i].size; j++)
+			if (buffer[j] != byte_at(part[i].offset + j))
+				die(0, "message %zu is wrong at byte %zu", i, j);
+	}
+}
+
+static void receiver(int peer)
+{
+	struct devmem *d = client_open(DEVMEM_REQUIRE_RX);
+	struct devmem_listener *l = client_listen(d, peer);
+	struct devmem_conn *conn[CONNS];
+	uint8_t *buffer = malloc(REGION);
+
+	if (!buffer)
+		die(-ENOMEM, "a buffer");
+	for (int i = 0; i < CONNS; i++)
+		conn[i] = client_accept(l);
+	for (int i = 0; i < CONNS; i++)
+		receive_parts(conn[i], buffer);
+	devmem_close(d);
+	free(buffer);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 3) {
+		fprintf(stderr,
+			"usage: blind-send HOST-OF-RECEIVER HOST-OF-SENDER\n");
+		return 2;
+	}
+	return client_pair(argv[1], receiver, argv[2], sender);
+}

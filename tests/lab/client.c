@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* client.c - two processes in two hosts; see client.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client.h"
+
+#define PATIENCE 30 /* seconds, for anything */
+
+static const char *role = "start";
+
+void die(int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "FAILED: %s: ", role);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "%s%s\n", rc ? ": " : "", rc ? strerror(-rc) : "");
+	exit(1);
+}
+
+static void on_log(void *arg, enum devmem_log_level level, const char *file,
+		   int line, const char *text)
+{
+	(void)arg;
+	if (level != DEVMEM_LOG_TRACE)
+		fprintf(stderr, "%s: %s:%d %s\n", role, file, line, text);
+}
+
+static void enter(const char *host)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "/run/netns/%s", host);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		die(-errno, "%s", path);
+	close(fd);
+}
+
+static void again(time_t since)
+{
+	if (time(NULL) - since > PATIENCE)
+		die(0, "no progress for %d s", PATIENCE);
+	sched_yield();
+}
+
+struct devmem *client_open(unsigned int require)
+{
+	struct devmem_options o;
+	struct devmem *d;
+	int rc;
+
+	devmem_options_init(&o);
+	o.region = DEVMEM_REGION_UDMABUF;
+	o.require = require;
+	o.log = on_log;
+	rc = devmem_open(&o, &d);
+	if (rc)
+		die(rc, "devmem_open");
+	return d;
+}
+
+size_t client_finish(struct devmem_request *r)
+{
+	time_t since = time(NULL);
+	size_t size = 0;
+	int rc;
+
+	while ((rc = devmem_test(r, &size)) == -EAGAIN)
+		again(since);
+	if (rc)
+		die(rc, "a message");
+	return size;
+}
+
+struct devmem_conn *client_accept(struct devmem_listener *l)
+{
+	time_t since = time(NULL);
+	struct devmem_conn *c;
+	int rc;
+
+	while ((rc = devmem_accept(l, &c)) == -EAGAIN)
+		again(since);
+	if (rc)
+		die(rc, "devmem_accept");
+	return c;
+}
+
+struct devmem_conn *client_connect(struct devmem *d, const void *handle)
+{
+	time_t since = time(NULL);
+	struct devmem_conn *c;
+	int rc;
+
+	while ((rc = devmem_connect(d, 0, handle, &c)) == -EAGAIN)
+		again(since);
+	if (rc)
+		die(rc, "devmem_connect");
+	return c;
+}
+
+struct devmem_listener *client_listen(struct devmem *d, int peer)
+{
+	char handle[DEVMEM_HANDLE_BYTES];
+	struct devmem_listener *l;
+	int rc = devmem_listen(d, 0, handle, &l);
+
+	if (rc)
+		die(rc, "devmem_listen");
+	if (write(peer, handle, sizeof(handle)) != sizeof(handle))
+		die(-errno, "the handle");
+	return l;
+}
+
+void client_handle(int peer, char *handle)
+{
+	if (recv(peer, handle, DEVMEM_HANDLE_BYTES, MSG_WAITALL) !=
+	    DEVMEM_HANDLE_BYTES)
+		die(0, "the peer has no handle for us");
+}
+
+void client_wait_end(int peer)
+{
+	char c;
+
+	if (recv(peer, &c, 1, 0))
+		die(0, "the peer says what nobody asked for");
+}
+
+int client_pair(const char *receiver_host, void (*receiver)(int peer),
+		const char *sender_host, void (*sender)(int peer))
+{
+	int pair[2], status = 0;
+	pid_t child;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		die(-errno, "socketpair");
+	child = fork();
+	if (child < 0)
+		die(-errno, "fork");
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(pair[0]);
+		role = "sender";
+		enter(sender_host);
+		sender(pair[1]);
+		exit(0);
+	}
+	close(pair[1]);
+	role = "receiver";
+	enter(receiver_host);
+	receiver(pair[0]);
+	close(pair[0]);
+	return waitpid(child, &status, 0) != child || status;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * client.h - what the lab's own clients of devmem.h share: two processes, in two
+ * hosts, that end with words and status 1 when something fails.
+ */
+#ifndef LAB_CLIENT_H
+#define LAB_CLIENT_H
+
+#include <stdarg.h>
+
+#include "devmem.h"
+
+/* rc: negative errno, or 0 if that says nothing. */
+void die(int rc, const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 2, 3)));
+
+/* Interfaces of the host where the process is; payload into udmabuf pools. */
+struct devmem *client_open(unsigned int require);
+/* Waits for the request; bytes moved. */
+size_t client_finish(struct devmem_request *r);
+/* Each a connection of its own, to or from the peer. */
+struct devmem_conn *client_accept(struct devmem_listener *l);
+struct devmem_conn *client_connect(struct devmem *d, const void *handle);
+/* The handle goes to the peer. */
+struct devmem_listener *client_listen(struct devmem *d, int peer);
+void client_handle(int peer, char *handle);
+/* Until the peer's process has ended. */
+void client_wait_end(int peer);
+
+/*
+ * Runs @receiver in one host and @sender in another, each with its end of a
+ * socket pair. The exit status of main().
+ */
+int client_pair(const char *receiver_host, void (*receiver)(int peer),
+		const char *sender_host, void (*sender)(int peer));
+
+#endif
