@@ -20,18 +20,22 @@ few_calls()
 t "few calls to return tokens" 60 few_calls
 t "few calls to return tokens, one frame an MSS" 60 few_calls gro=off
 
-# User memory of a connection beside the pool, of both sides, in KiB.
-memory()
+# A connection of 48, beside the pool, on both sides: user memory in KiB, threads,
+# CPU time while nothing is asked for.
+connection()
 {
-	local each
+	local key figure
 
 	make_pair
-	"$LAB_BUILD/tests/lab/many-conns" h0 h1 48 >"$log" || fail "many-conns failed"
+	"$LAB_BUILD/tests/lab/many-conns" h0 h1 48 2 96 2>/dev/null >"$log" ||
+		fail "many-conns failed"
 	cat "$log"
-	each=$(sed -n 's/.* \([0-9-]*\) KiB a connection.*/\1/p' "$log")
-	[ "$(wc -w <<<"$each")" = 4 ] || fail "no figures"
-	for each in $each; do
-		[ "$each" -le 1024 ] || fail "$each KiB a connection"
+	for key in rss_kib=1024 data_kib=1024 fds=4 threads=1 idle_ms=10; do
+		[ "$(grep -c " ${key%=*}=" "$log")" = 2 ] || fail "no ${key%=*}"
+		for figure in $(sed -n "s/.* ${key%=*}=\([0-9-]*\).*/\1/p" "$log"); do
+			[ "$figure" -le "${key#*=}" ] || fail "${key%=*} is $figure"
+		done
 	done
+	grep -q '^receiver: .* devmem=48 ' "$log" || fail "not all receive by devmem"
 }
-t "memory of a connection" 60 memory
+t "a connection: memory, files, threads, idle time" 60 connection

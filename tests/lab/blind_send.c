@@ -131,7 +131,7 @@ static void send_parts(struct devmem_conn *c, struct devmem_mr *mr, char *addr)
 
 static void sender(int peer)
 {
-	struct devmem *d = client_open(DEVMEM_REQUIRE_TX);
+	struct devmem *d = client_open(DEVMEM_REQUIRE_TX, 2);
 	char handle[DEVMEM_HANDLE_BYTES], *addr;
 	struct devmem_conn *conn[CONNS];
 	struct devmem_mr *mr[CONNS];
@@ -185,7 +185,7 @@ static void receive_parts(struct devmem_conn *c, uint8_t *buffer)
 
 static void receiver(int peer)
 {
-	struct devmem *d = client_open(DEVMEM_REQUIRE_RX);
+	struct devmem *d = client_open(DEVMEM_REQUIRE_RX, 2);
 	struct devmem_listener *l = client_listen(d, peer);
 	struct devmem_conn *conn[CONNS];
 	uint8_t *buffer = malloc(REGION);

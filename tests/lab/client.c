@@ -58,8 +58,9 @@ static void again(time_t since)
 	sched_yield();
 }
 
-struct devmem *client_open(unsigned int require)
+struct devmem *client_open(unsigned int require, unsigned int flows)
 {
+	const char *pool = getenv("NCCL_DEVMEM_POOL_BYTES");
 	struct devmem_options o;
 	struct devmem *d;
 	int rc;
@@ -67,6 +68,9 @@ struct devmem *client_open(unsigned int require)
 	devmem_options_init(&o);
 	o.region = DEVMEM_REGION_UDMABUF;
 	o.require = require;
+	o.flows = flows;
+	if (pool)
+		o.pool_bytes = strtoull(pool, NULL, 10);
 	o.log = on_log;
 	rc = devmem_open(&o, &d);
 	if (rc)
