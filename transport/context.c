@@ -107,6 +107,17 @@ DEVMEM_API void devmem_close(struct devmem *d)
 	nics_put();
 }
 
+DEVMEM_API bool devmem_idle(struct devmem *d)
+{
+	bool idle;
+
+	connecting_free_late(d);
+	pthread_mutex_lock(&d->lock);
+	idle = !d->listeners && !d->conns;
+	pthread_mutex_unlock(&d->lock);
+	return idle;
+}
+
 DEVMEM_API int devmem_nic_count(struct devmem *d)
 {
 	(void)d;

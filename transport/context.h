@@ -30,5 +30,7 @@ void listener_free(struct devmem_listener *l);
 struct devmem_listener *listener_next(const struct devmem_listener *l);
 /* connect.c */
 void connecting_free_all(struct devmem *d);
+/* Those whose time is over: their callers have given up asking. */
+void connecting_free_late(struct devmem *d);
 
 #endif /* DEVMEM_CONTEXT_H */
