@@ -52,7 +52,12 @@ std::string plugin_name()
 {
 	LocalSide side(plugin_path);
 
-	return side.open().empty() ? side.table()->name : "";
+	return side.open(tables.back()).empty() ? side.table()->name() : "";
+}
+
+std::string table_name(const testing::TestParamInfo<int> &table)
+{
+	return "v" + std::to_string(table.param);
 }
 
 void Conformance::SetUp()
@@ -65,7 +70,7 @@ void Conformance::SetUp()
 
 	local_ = std::make_unique<LocalSide>(plugin_path);
 	threads_before_ = local_->threads();
-	ASSERT_EQ(local_->open(), "") << "dlopen of " << plugin_path;
+	ASSERT_EQ(local_->open(GetParam()), "") << "dlopen of " << plugin_path;
 	Got got = local_->init();
 	ASSERT_EQ(got.result, ncclSuccess)
 		<< "init\n" << plugin_log::all();
@@ -86,7 +91,7 @@ void Conformance::start_remote()
 	ASSERT_TRUE(remote_->started()) << "the peer process did not start";
 	remote_fds_before_ = remote_->fds();
 	remote_threads_before_ = remote_->threads();
-	ASSERT_EQ(remote_->open(), "") << "dlopen in the peer process";
+	ASSERT_EQ(remote_->open(GetParam()), "") << "dlopen in the peer process";
 	Got got = remote_->init();
 	ASSERT_EQ(got.result, ncclSuccess) << "init in the peer process";
 	remote_ctx_ = got.pointer;
@@ -106,9 +111,9 @@ Pair::End Conformance::there()
 	return getenv("CONFORMANCE_PEER_NETNS") ? elsewhere() : here();
 }
 
-ncclNetProperties_v11_t Conformance::properties()
+ncclNetProperties_v12_t Conformance::properties()
 {
-	ncclNetProperties_v11_t props = {};
+	ncclNetProperties_v12_t props = {};
 
 	EXPECT_EQ(local_->properties(test_device(), &props), ncclSuccess);
 	return props;
@@ -122,6 +127,8 @@ void Conformance::stop_remote()
 		EXPECT_EQ(remote_->finalize(remote_ctx_), ncclSuccess);
 	}
 	remote_->close();
+	if (remote_orphans_)
+		return;
 	EXPECT_EQ(remote_->fds(), remote_fds_before_)
 		<< "descriptors of the peer process after finalize";
 	EXPECT_EQ(remote_->threads(), remote_threads_before_)
