@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -168,6 +169,26 @@ int sock_tune(int fd)
 			       &option[i].value, sizeof(int)))
 			return -errno;
 	return 0;
+}
+
+void sock_deafen(int fd)
+{
+	/*
+	 * Cuts each segment to its header, which tells what has arrived at the
+	 * peer and nothing else. It stays when the descriptor is gone, and needs
+	 * no privilege (socket(7), SO_ATTACH_FILTER; net/core/filter.c,
+	 * sk_filter_trim_cap(): TCP's header is kept in any case).
+	 */
+	static struct sock_filter headers_only[] = {
+		BPF_STMT(BPF_RET | BPF_K, 1),
+	};
+	struct sock_fprog filter = { .len = 1, .filter = headers_only };
+	char drop[4096];
+
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+	/* Bytes that nobody has read are a reason for a reset, too. */
+	while (recv(fd, drop, sizeof(drop), MSG_DONTWAIT) > 0)
+		;
 }
 
 unsigned int sock_mss(int fd)

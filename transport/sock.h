@@ -40,6 +40,11 @@ int sock_accept(int fd, struct sockaddr_storage *peer);
  * and do not read for a while.
  */
 int sock_tune(int fd);
+/**
+ * sock_deafen() - drop what has come and what comes, so that close() is never
+ * answered by a reset: the kernel goes on to deliver what was sent.
+ */
+void sock_deafen(int fd);
 /** sock_mss() - the largest segment that the peer sends on @fd. */
 unsigned int sock_mss(int fd);
 

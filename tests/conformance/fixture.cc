@@ -121,8 +121,9 @@ ncclNetProperties_v12_t Conformance::properties()
 
 void Conformance::stop_remote()
 {
-	if (!remote_ || remote_dead_)
+	if (!remote_ || remote_dead_ || remote_stopped_)
 		return;
+	remote_stopped_ = true;
 	if (remote_ctx_) {
 		EXPECT_EQ(remote_->finalize(remote_ctx_), ncclSuccess);
 	}

@@ -39,6 +39,8 @@ protected:
 	/* A process of its own, in any case. */
 	Pair::End elsewhere();
 	RemoteSide *remote() const { return remote_.get(); }
+	/* Finalizes there, and looks for what is left; else done at the end. */
+	void stop_remote();
 
 	LocalSide &local() const { return *local_; }
 	void *ctx() const { return ctx_; }
@@ -55,7 +57,6 @@ protected:
 
 private:
 	void start_remote();
-	void stop_remote();
 
 	std::unique_ptr<LocalSide> local_;
 	std::unique_ptr<RemoteSide> remote_;
@@ -65,6 +66,7 @@ private:
 	int remote_fds_before_ = 0;
 	int threads_before_ = 1, remote_threads_before_ = 1;
 	bool remote_dead_ = false, remote_orphans_ = false;
+	bool remote_stopped_ = false;
 };
 
 /* What each descriptor of this process is, e.g. {5, "socket:[123]"}. */
