@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * net_v8_v10.c - the tables below version 11, which know no contexts: one
- * serves all connections of the process. It is opened by init, or by the first
- * listen or connect after it was closed, and closed with the last listener or
- * connection: there is no finalize, and nothing of ours may outlive NCCL's use
- * of it, the NIC's settings least of all.
+ * serves all connections of the process. It is open while there is a listener,
+ * a connection or one half made: there is no finalize, and nothing of ours may
+ * outlive NCCL's use of it, the NIC's settings least of all.
  */
 #include <pthread.h>
 #include <string.h>
@@ -15,23 +14,8 @@ static struct {
 	pthread_mutex_t lock;
 	struct devmem *ctx;
 	unsigned int calls; /* that are using ctx */
-	bool offered;	    /* init succeeded: there are devices */
+	bool offered;	    /* the last init found devices */
 } shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/*
- * Never fails: NCCL 2.28 would call a finalize that such a table does not have.
- * Without a device NCCL goes on to the next plugin, as after an error.
- */
-static ncclResult_t shared_init(ncclDebugLogger_t log)
-{
-	net_log_to(log);
-	pthread_mutex_lock(&shared.lock);
-	if (!shared.ctx)
-		net_open(true, &shared.ctx);
-	shared.offered = shared.ctx;
-	pthread_mutex_unlock(&shared.lock);
-	return ncclSuccess;
-}
 
 /* Let go of the context; with nothing left open in it, it is closed. */
 static void shared_put(void)
@@ -52,18 +36,39 @@ static void shared_hold(void)
 	pthread_mutex_unlock(&shared.lock);
 }
 
-/* Hold the context, opened if need be; then shared_put(), after errors too. */
-static ncclResult_t shared_get(struct devmem **ctx)
+/*
+ * Hold the context, opened if need be, perhaps with a new list of devices; then
+ * shared_put(), after errors too.
+ */
+static ncclResult_t shared_get(bool list, struct devmem **ctx)
 {
 	ncclResult_t result = ncclSuccess;
 
 	pthread_mutex_lock(&shared.lock);
 	shared.calls++;
 	if (!shared.ctx)
-		result = net_open(false, &shared.ctx);
+		result = net_open(list, &shared.ctx);
 	*ctx = shared.ctx;
 	pthread_mutex_unlock(&shared.lock);
 	return result;
+}
+
+/*
+ * Never fails: NCCL 2.28 would call a finalize that such a table does not have.
+ * Without a device NCCL goes on to the next plugin, as after an error.
+ */
+static ncclResult_t shared_init(ncclDebugLogger_t log)
+{
+	struct devmem *ctx;
+	bool found;
+
+	net_log_to(log);
+	found = shared_get(true, &ctx) == ncclSuccess;
+	pthread_mutex_lock(&shared.lock);
+	shared.offered = found;
+	pthread_mutex_unlock(&shared.lock);
+	shared_put();
+	return ncclSuccess;
 }
 
 static ncclResult_t shared_devices(int *ndev)
@@ -80,7 +85,7 @@ static ncclResult_t shared_devices(int *ndev)
 static ncclResult_t shared_listen(int dev, void *handle, void **listen_comm)
 {
 	struct devmem *ctx;
-	ncclResult_t result = shared_get(&ctx);
+	ncclResult_t result = shared_get(false, &ctx);
 
 	*listen_comm = NULL;
 	if (result == ncclSuccess)
@@ -93,7 +98,7 @@ static ncclResult_t shared_connect(int dev, void *handle, void **send_comm,
 				   ncclNetDeviceHandle_v11_t **dev_handle)
 {
 	struct devmem *ctx;
-	ncclResult_t result = shared_get(&ctx);
+	ncclResult_t result = shared_get(false, &ctx);
 
 	*send_comm = NULL;
 	if (result == ncclSuccess)
