@@ -78,7 +78,7 @@ int read_arguments(int *argc, char **argv)
 	*argc = kept;
 	argv[kept] = nullptr;
 	if (!plugin)
-		return usage_error("which plugin?", "No path is given");
+		return usage_error("the path of a plugin", "is missing");
 	char *absolute = realpath(plugin, nullptr);
 	if (!absolute) {
 		perror(plugin);
