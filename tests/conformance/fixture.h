@@ -16,6 +16,11 @@ extern std::string plugin_path;
 extern std::vector<int> tables;
 
 std::string plugin_name();
+/*
+ * Nothing may be left after the last close and finalize; of another plugin whose
+ * table has no finalize, that cannot be asked.
+ */
+bool leaves_nothing(int table);
 
 std::string table_name(const testing::TestParamInfo<int> &table);
 
@@ -57,6 +62,7 @@ protected:
 
 private:
 	void start_remote();
+	void expect_nothing_left();
 
 	std::unique_ptr<LocalSide> local_;
 	std::unique_ptr<RemoteSide> remote_;
