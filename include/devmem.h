@@ -149,6 +149,15 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out);
  */
 DEVMEM_API void devmem_close(struct devmem *d);
 
+/**
+ * devmem_idle() - is nothing left in a context: no listener, no connection?
+ *
+ * For users who close a context with the last connection. One half made counts
+ * until devmem_connect() has failed; if that is not called any more, until the
+ * time for connecting is over. No other call may use the context meanwhile.
+ */
+DEVMEM_API bool devmem_idle(struct devmem *d);
+
 /** Number of interfaces; they are numbered from 0. */
 DEVMEM_API int devmem_nic_count(struct devmem *d);
 

@@ -2,13 +2,16 @@
 /*
  * nccl_net_abi.h - the part of NCCL's net plugin interface that we implement.
  *
- * These are ABI facts of NCCL 2.28 and later (table version 11), declared in
- * our own words; nothing here is included from NCCL. The layouts are those of
- * an LP64 little-endian machine and are asserted below, so that a slip in this
- * file is a build error and not a crash inside NCCL.
+ * These are ABI facts of NCCL's table versions 8 to 12, declared in our own
+ * words; nothing here is included from NCCL. The layouts are those of an LP64
+ * little-endian machine and are asserted below, so that a slip in this file is
+ * a build error and not a crash inside NCCL.
  *
  * A plugin exports one object per table version that it supports, e.g.
- * `ncclNetPlugin_v11`; NCCL finds it with dlopen and dlsym.
+ * `ncclNetPlugin_v11`; NCCL finds it with dlopen and dlsym, and takes the
+ * newest that it knows. Version 11 comes first here, and in full; the others
+ * are told by what differs from it. The first NCCL that knows a version: 8 2.20,
+ * 9 2.24, 10 2.26, 11 2.28, 12 2.30.
  */
 #ifndef NCCL_NET_ABI_H
 #define NCCL_NET_ABI_H
@@ -69,6 +72,8 @@ typedef ncclResult_t (*ncclProfilerCallback_t)(void **event, int type,
 #define NCCL_NET_MAX_REQUESTS 32
 /* Upper bound of maxP2pBytes and maxCollBytes: 1 TiB. */
 #define NCCL_MAX_NET_SIZE_BYTES (1ull << 40)
+/* The largest message by a table whose sizes are ints (version 8). */
+#define NCCL_NET_MAX_INT_SIZE (1 << 30)
 /* irecv may be entered with *request equal to this: completion is optional. */
 #define NCCL_NET_OPTIONAL_RECV_COMPLETION 0x1
 
@@ -79,7 +84,7 @@ typedef enum {
 
 #define NCCL_NET_DEVICE_INVALID_VERSION 0x0
 
-/* How GPU code finds its side of a connection (UNPACK only). */
+/* How GPU code finds its side of a connection (UNPACK only); in all versions. */
 typedef struct {
 	ncclNetDeviceType netDeviceType;
 	int netDeviceVersion;
@@ -189,6 +194,222 @@ typedef struct {
 				   ncclNetAttr_v11_t *attr); /* NULL allowed */
 } ncclNet_v11_t;
 
+/* Version 12: more devices in one, and where a device is in the network. */
+
+#define NCCL_NET_MAX_DEVS_PER_NIC_V12 8
+/* A railId or planeId that nobody knows. */
+#define NCCL_NET_ID_UNDEF -1
+
+typedef struct {
+	int ndevs;
+	int devs[NCCL_NET_MAX_DEVS_PER_NIC_V12];
+} ncclNetVDeviceProps_v12_t;
+
+typedef struct {
+	char *name;
+	char *pciPath;
+	uint64_t guid;
+	int ptrSupport;
+	int regIsGlobal;
+	int forceFlush;
+	int speed;
+	int port;
+	float latency;
+	int maxComms;
+	int maxRecvs;
+	ncclNetDeviceType netDeviceType;
+	int netDeviceVersion;
+	ncclNetVDeviceProps_v12_t vProps;
+	size_t maxP2pBytes;
+	size_t maxCollBytes;
+	int maxMultiRequestSize;
+	int16_t railId;
+	int16_t planeId;
+} ncclNetProperties_v12_t;
+
+typedef struct {
+	const char *name;
+	ncclResult_t (*init)(void **ctx, uint64_t comm_id,
+			     ncclNetCommConfig_v11_t *config,
+			     ncclDebugLogger_t log,
+			     ncclProfilerCallback_t prof);
+	ncclResult_t (*devices)(int *ndev);
+	ncclResult_t (*getProperties)(int dev, ncclNetProperties_v12_t *props);
+	ncclResult_t (*listen)(void *ctx, int dev, void *handle,
+			       void **listen_comm);
+	ncclResult_t (*connect)(void *ctx, int dev, void *handle,
+				void **send_comm,
+				ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*accept)(void *listen_comm, void **recv_comm,
+			       ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*regMr)(void *comm, void *data, size_t size, int type,
+			      void **mhandle);
+	ncclResult_t (*regMrDmaBuf)(void *comm, void *data, size_t size,
+				    int type, uint64_t offset, int fd,
+				    void **mhandle);
+	ncclResult_t (*deregMr)(void *comm, void *mhandle);
+	ncclResult_t (*isend)(void *send_comm, void *data, size_t size, int tag,
+			      void *mhandle, void *phandle, void **request);
+	ncclResult_t (*irecv)(void *recv_comm, int n, void **data,
+			      size_t *sizes, int *tags, void **mhandles,
+			      void **phandles, void **request);
+	ncclResult_t (*iflush)(void *recv_comm, int n, void **data, int *sizes,
+			       void **mhandles, void **request);
+	ncclResult_t (*test)(void *request, int *done, int *sizes);
+	ncclResult_t (*closeSend)(void *send_comm);
+	ncclResult_t (*closeRecv)(void *recv_comm);
+	ncclResult_t (*closeListen)(void *listen_comm);
+	ncclResult_t (*getDeviceMr)(void *comm, void *mhandle,
+				    void **dptr_mhandle);
+	ncclResult_t (*irecvConsumed)(void *recv_comm, int n, void *request);
+	ncclResult_t (*makeVDevice)(int *dev, ncclNetVDeviceProps_v12_t *props);
+	ncclResult_t (*finalize)(void *ctx);
+	ncclResult_t (*setNetAttr)(void *ctx, ncclNetAttr_v11_t *attr);
+} ncclNet_v12_t;
+
+/*
+ * Below version 11 there are no contexts: init is called once for the process
+ * and there is no finalize, though the library may be closed. NCCL 2.28 crashes
+ * if such an init fails, so that one succeeds and offers no device instead.
+ */
+
+/* Versions 9 and 10: as version 11, up to its last field. */
+typedef struct {
+	char *name;
+	char *pciPath;
+	uint64_t guid;
+	int ptrSupport;
+	int regIsGlobal;
+	int forceFlush;
+	int speed;
+	int port;
+	float latency;
+	int maxComms;
+	int maxRecvs;
+	ncclNetDeviceType netDeviceType;
+	int netDeviceVersion;
+	ncclNetVDeviceProps_v11_t vProps;
+	size_t maxP2pBytes;
+	size_t maxCollBytes;
+} ncclNetProperties_v9_t;
+typedef ncclNetProperties_v9_t ncclNetProperties_v10_t;
+
+typedef struct {
+	const char *name;
+	ncclResult_t (*init)(ncclDebugLogger_t log,
+			     ncclProfilerCallback_t prof);
+	ncclResult_t (*devices)(int *ndev);
+	ncclResult_t (*getProperties)(int dev, ncclNetProperties_v10_t *props);
+	ncclResult_t (*listen)(int dev, void *handle, void **listen_comm);
+	ncclResult_t (*connect)(int dev, ncclNetCommConfig_v11_t *config,
+				void *handle, void **send_comm,
+				ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*accept)(void *listen_comm, void **recv_comm,
+			       ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*regMr)(void *comm, void *data, size_t size, int type,
+			      void **mhandle);
+	ncclResult_t (*regMrDmaBuf)(void *comm, void *data, size_t size,
+				    int type, uint64_t offset, int fd,
+				    void **mhandle);
+	ncclResult_t (*deregMr)(void *comm, void *mhandle);
+	ncclResult_t (*isend)(void *send_comm, void *data, size_t size, int tag,
+			      void *mhandle, void *phandle, void **request);
+	ncclResult_t (*irecv)(void *recv_comm, int n, void **data,
+			      size_t *sizes, int *tags, void **mhandles,
+			      void **phandles, void **request);
+	ncclResult_t (*iflush)(void *recv_comm, int n, void **data, int *sizes,
+			       void **mhandles, void **request);
+	ncclResult_t (*test)(void *request, int *done, int *sizes);
+	ncclResult_t (*closeSend)(void *send_comm);
+	ncclResult_t (*closeRecv)(void *recv_comm);
+	ncclResult_t (*closeListen)(void *listen_comm);
+	ncclResult_t (*getDeviceMr)(void *comm, void *mhandle,
+				    void **dptr_mhandle);
+	ncclResult_t (*irecvConsumed)(void *recv_comm, int n, void *request);
+	ncclResult_t (*makeVDevice)(int *dev, ncclNetVDeviceProps_v11_t *props);
+} ncclNet_v10_t;
+
+/* Version 9: no profiler, no traffic class. */
+typedef struct {
+	const char *name;
+	ncclResult_t (*init)(ncclDebugLogger_t log);
+	ncclResult_t (*devices)(int *ndev);
+	ncclResult_t (*getProperties)(int dev, ncclNetProperties_v9_t *props);
+	ncclResult_t (*listen)(int dev, void *handle, void **listen_comm);
+	ncclResult_t (*connect)(int dev, void *handle, void **send_comm,
+				ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*accept)(void *listen_comm, void **recv_comm,
+			       ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*regMr)(void *comm, void *data, size_t size, int type,
+			      void **mhandle);
+	ncclResult_t (*regMrDmaBuf)(void *comm, void *data, size_t size,
+				    int type, uint64_t offset, int fd,
+				    void **mhandle);
+	ncclResult_t (*deregMr)(void *comm, void *mhandle);
+	ncclResult_t (*isend)(void *send_comm, void *data, size_t size, int tag,
+			      void *mhandle, void **request);
+	ncclResult_t (*irecv)(void *recv_comm, int n, void **data,
+			      size_t *sizes, int *tags, void **mhandles,
+			      void **request);
+	ncclResult_t (*iflush)(void *recv_comm, int n, void **data, int *sizes,
+			       void **mhandles, void **request);
+	ncclResult_t (*test)(void *request, int *done, int *sizes);
+	ncclResult_t (*closeSend)(void *send_comm);
+	ncclResult_t (*closeRecv)(void *recv_comm);
+	ncclResult_t (*closeListen)(void *listen_comm);
+	ncclResult_t (*getDeviceMr)(void *comm, void *mhandle,
+				    void **dptr_mhandle);
+	ncclResult_t (*irecvConsumed)(void *recv_comm, int n, void *request);
+	ncclResult_t (*makeVDevice)(int *dev, ncclNetVDeviceProps_v11_t *props);
+} ncclNet_v9_t;
+
+/* Version 8: sizes of messages are ints; no virtual devices. */
+typedef struct {
+	char *name;
+	char *pciPath;
+	uint64_t guid;
+	int ptrSupport;
+	int regIsGlobal;
+	int speed;
+	int port;
+	float latency;
+	int maxComms;
+	int maxRecvs;
+	ncclNetDeviceType netDeviceType;
+	int netDeviceVersion;
+} ncclNetProperties_v8_t;
+
+typedef struct {
+	const char *name;
+	ncclResult_t (*init)(ncclDebugLogger_t log);
+	ncclResult_t (*devices)(int *ndev);
+	ncclResult_t (*getProperties)(int dev, ncclNetProperties_v8_t *props);
+	ncclResult_t (*listen)(int dev, void *handle, void **listen_comm);
+	ncclResult_t (*connect)(int dev, void *handle, void **send_comm,
+				ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*accept)(void *listen_comm, void **recv_comm,
+			       ncclNetDeviceHandle_v11_t **dev_handle);
+	ncclResult_t (*regMr)(void *comm, void *data, size_t size, int type,
+			      void **mhandle);
+	ncclResult_t (*regMrDmaBuf)(void *comm, void *data, size_t size,
+				    int type, uint64_t offset, int fd,
+				    void **mhandle);
+	ncclResult_t (*deregMr)(void *comm, void *mhandle);
+	ncclResult_t (*isend)(void *send_comm, void *data, int size, int tag,
+			      void *mhandle, void **request);
+	ncclResult_t (*irecv)(void *recv_comm, int n, void **data, int *sizes,
+			      int *tags, void **mhandles, void **request);
+	ncclResult_t (*iflush)(void *recv_comm, int n, void **data, int *sizes,
+			       void **mhandles, void **request);
+	ncclResult_t (*test)(void *request, int *done, int *sizes);
+	ncclResult_t (*closeSend)(void *send_comm);
+	ncclResult_t (*closeRecv)(void *recv_comm);
+	ncclResult_t (*closeListen)(void *listen_comm);
+	ncclResult_t (*getDeviceMr)(void *comm, void *mhandle,
+				    void **dptr_mhandle);
+	ncclResult_t (*irecvConsumed)(void *recv_comm, int n, void *request);
+} ncclNet_v8_t;
+
 NCCL_ABI_ASSERT(sizeof(void *) == 8, "LP64 only");
 NCCL_ABI_ASSERT(sizeof(ncclNetDeviceHandle_v11_t) == 32, "device handle");
 NCCL_ABI_ASSERT(sizeof(ncclNetVDeviceProps_v11_t) == 20, "vdevice props");
@@ -205,6 +426,32 @@ NCCL_ABI_ASSERT(sizeof(ncclNetProperties_v11_t) == 112, "props");
 NCCL_ABI_ASSERT(sizeof(ncclNetAttr_v11_t) == 44, "net attr");
 NCCL_ABI_ASSERT(offsetof(ncclNet_v11_t, isend) == 80, "table.isend");
 NCCL_ABI_ASSERT(sizeof(ncclNet_v11_t) == 22 * 8, "table");
+
+NCCL_ABI_ASSERT(sizeof(ncclNetVDeviceProps_v12_t) == 36, "v12 vdevice props");
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v12_t, vProps) == 64,
+		"v12 props.vProps");
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v12_t, maxP2pBytes) == 104,
+		"v12 props.maxP2pBytes");
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v12_t, railId) == 124,
+		"v12 props.railId");
+NCCL_ABI_ASSERT(sizeof(ncclNetProperties_v12_t) == 128, "v12 props");
+NCCL_ABI_ASSERT(offsetof(ncclNet_v12_t, setNetAttr) == 21 * 8, "v12 table");
+
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v9_t, vProps) == 64,
+		"v9 props.vProps");
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v9_t, maxCollBytes) == 96,
+		"v9 props.maxCollBytes");
+NCCL_ABI_ASSERT(sizeof(ncclNetProperties_v9_t) == 104, "v9 props");
+NCCL_ABI_ASSERT(offsetof(ncclNet_v10_t, isend) == 80, "v10 table.isend");
+NCCL_ABI_ASSERT(sizeof(ncclNet_v10_t) == 20 * 8, "v10 table");
+NCCL_ABI_ASSERT(sizeof(ncclNet_v9_t) == 20 * 8, "v9 table");
+
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v8_t, latency) == 40,
+		"v8 props.latency");
+NCCL_ABI_ASSERT(offsetof(ncclNetProperties_v8_t, netDeviceType) == 52,
+		"v8 props.netDeviceType");
+NCCL_ABI_ASSERT(sizeof(ncclNetProperties_v8_t) == 64, "v8 props");
+NCCL_ABI_ASSERT(sizeof(ncclNet_v8_t) == 19 * 8, "v8 table");
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * plugin.c - NCCL's net table, version 11, over devmem.h. Rules of use that the
- * table's signatures do not tell are in nccl_net_abi.h.
+ * plugin.c - NCCL's net tables, versions 11 and 12, over devmem.h. Rules of use
+ * that their signatures do not tell are in nccl_net_abi.h; older tables are in
+ * net_v8_v10.c.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -10,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "devmem.h"
-#include "nccl_net_abi.h"
+#include "net.h"
 #include "params.h"
 #include "result.h"
 
@@ -44,6 +44,11 @@ static void log_to_nccl(void *arg, enum devmem_log_level level,
 		   line, "NET/devmem %s", text);
 }
 
+void net_log_to(ncclDebugLogger_t log)
+{
+	atomic_store(&logger, log);
+}
+
 #define PLUGIN_WARN(...)                                                 \
 	do {                                                             \
 		char text_[512];                                         \
@@ -52,10 +57,12 @@ static void log_to_nccl(void *arg, enum devmem_log_level level,
 			    text_);                                      \
 	} while (0)
 
-static void learn_devices(struct devmem *d, const struct devmem_options *o)
+/* @list: NCCL asks for the devices next, and what it knew of them is void. */
+static void learn_devices(struct devmem *d, const struct devmem_options *o,
+			  bool list)
 {
 	pthread_mutex_lock(&devices_lock);
-	if (!contexts++) {
+	if (!contexts++ && list) {
 		device_count = devmem_nic_count(d);
 		if (device_count > MAX_DEVICES)
 			device_count = MAX_DEVICES;
@@ -66,55 +73,68 @@ static void learn_devices(struct devmem *d, const struct devmem_options *o)
 	pthread_mutex_unlock(&devices_lock);
 }
 
-static ncclResult_t net_init(void **ctx, uint64_t comm_id,
-			     ncclNetCommConfig_v11_t *config,
-			     ncclDebugLogger_t log, ncclProfilerCallback_t prof)
+ncclResult_t net_open(bool list, struct devmem **out)
 {
 	struct devmem_options o;
 	char text[256];
 	int rc;
 
-	(void)comm_id;
-	(void)config;
-	(void)prof;
-	*ctx = NULL;
-	atomic_store(&logger, log);
+	*out = NULL;
 	if (params_read(&o, text, sizeof(text))) {
 		PLUGIN_WARN("%s", text);
 		return ncclInvalidUsage;
 	}
 	o.log = log_to_nccl;
-	rc = devmem_open(&o, (struct devmem **)ctx);
+	rc = devmem_open(&o, out);
 	if (!rc)
-		learn_devices(*ctx, &o);
+		learn_devices(*out, &o, list);
 	return result_of(rc);
 }
 
-static ncclResult_t net_finalize(void *ctx)
+void net_close(struct devmem *d)
 {
-	if (!ctx)
-		return ncclSuccess; /* after an init that failed */
+	if (!d)
+		return;
 	/* First, so that an init meanwhile reads a list that is made anew. */
 	pthread_mutex_lock(&devices_lock);
 	contexts--;
 	pthread_mutex_unlock(&devices_lock);
-	devmem_close(ctx);
-	return ncclSuccess;
+	devmem_close(d);
 }
 
-static ncclResult_t net_devices(int *ndev)
+static ncclResult_t net_init(void **ctx, uint64_t comm_id,
+			     ncclNetCommConfig_v11_t *config,
+			     ncclDebugLogger_t log, ncclProfilerCallback_t prof)
 {
-	*ndev = device_count;
+	(void)comm_id;
+	(void)config;
+	(void)prof;
+	net_log_to(log);
+	return net_open(true, (struct devmem **)ctx);
+}
+
+static ncclResult_t net_finalize(void *ctx)
+{
+	net_close(ctx); /* NULL after an init that failed */
 	return ncclSuccess;
 }
 
-static ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
+ncclResult_t net_devices(int *ndev)
+{
+	pthread_mutex_lock(&devices_lock);
+	*ndev = device_count;
+	pthread_mutex_unlock(&devices_lock);
+	return ncclSuccess;
+}
+
+ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 {
 	struct devmem_nic_props *d;
+	int count;
 
-	if (dev < 0 || dev >= device_count) {
-		PLUGIN_WARN("there is no device %d: there are %d", dev,
-			    device_count);
+	net_devices(&count);
+	if (dev < 0 || dev >= count) {
+		PLUGIN_WARN("there is no device %d: there are %d", dev, count);
 		return ncclInvalidArgument;
 	}
 	d = &devices[dev];
@@ -139,11 +159,31 @@ static ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 	return ncclSuccess;
 }
 
-static ncclResult_t net_listen(void *ctx, int dev, void *handle,
-			       void **listen_comm)
+/*
+ * NCCL numbers devices by the list that it read after init. A context that was
+ * made later may have found others.
+ */
+static bool is_listed(struct devmem *d, int dev)
+{
+	struct devmem_nic_props now;
+	bool same;
+
+	pthread_mutex_lock(&devices_lock);
+	same = dev >= 0 && dev < device_count &&
+	       !devmem_nic_info(d, dev, &now) &&
+	       !strcmp(now.name, devices[dev].name);
+	pthread_mutex_unlock(&devices_lock);
+	if (!same)
+		PLUGIN_WARN("device %d is not, or no longer, the interface "
+			    "that it was when NCCL listed them",
+			    dev);
+	return same;
+}
+
+ncclResult_t net_listen(void *ctx, int dev, void *handle, void **listen_comm)
 {
 	*listen_comm = NULL;
-	if (!ctx || !handle)
+	if (!ctx || !handle || !is_listed(ctx, dev))
 		return ncclInvalidArgument;
 	return result_of(devmem_listen(ctx, dev, handle,
 				       (struct devmem_listener **)listen_comm));
@@ -155,20 +195,19 @@ static ncclResult_t result_or_again(int rc)
 	return rc == -EAGAIN ? ncclSuccess : result_of(rc);
 }
 
-static ncclResult_t net_connect(void *ctx, int dev, void *handle,
-				void **send_comm,
-				ncclNetDeviceHandle_v11_t **dev_handle)
+ncclResult_t net_connect(void *ctx, int dev, void *handle, void **send_comm,
+			 ncclNetDeviceHandle_v11_t **dev_handle)
 {
 	(void)dev_handle; /* no device offload */
 	*send_comm = NULL;
-	if (!ctx || !handle)
+	if (!ctx || !handle || !is_listed(ctx, dev))
 		return ncclInvalidArgument;
 	return result_or_again(devmem_connect(
 		ctx, dev, handle, (struct devmem_conn **)send_comm));
 }
 
-static ncclResult_t net_accept(void *listen_comm, void **recv_comm,
-			       ncclNetDeviceHandle_v11_t **dev_handle)
+ncclResult_t net_accept(void *listen_comm, void **recv_comm,
+			ncclNetDeviceHandle_v11_t **dev_handle)
 {
 	(void)dev_handle;
 	*recv_comm = NULL;
@@ -176,8 +215,8 @@ static ncclResult_t net_accept(void *listen_comm, void **recv_comm,
 		devmem_accept(listen_comm, (struct devmem_conn **)recv_comm));
 }
 
-static ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
-			       void **mhandle)
+ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
+			void **mhandle)
 {
 	*mhandle = NULL;
 	if (type != NCCL_PTR_HOST) {
@@ -189,9 +228,8 @@ static ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
 		devmem_mr_host(comm, data, size, (struct devmem_mr **)mhandle));
 }
 
-static ncclResult_t net_reg_mr_dmabuf(void *comm, void *data, size_t size,
-				      int type, uint64_t offset, int fd,
-				      void **mhandle)
+ncclResult_t net_reg_mr_dmabuf(void *comm, void *data, size_t size, int type,
+			       uint64_t offset, int fd, void **mhandle)
 {
 	(void)type; /* whose memory it is, the dma-buf knows */
 	*mhandle = NULL;
@@ -199,15 +237,15 @@ static ncclResult_t net_reg_mr_dmabuf(void *comm, void *data, size_t size,
 					  (struct devmem_mr **)mhandle));
 }
 
-static ncclResult_t net_dereg_mr(void *comm, void *mhandle)
+ncclResult_t net_dereg_mr(void *comm, void *mhandle)
 {
 	if (!mhandle)
 		return ncclSuccess;
 	return result_of(devmem_mr_release(comm, mhandle));
 }
 
-static ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
-			      void *mhandle, void *phandle, void **request)
+ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
+		       void *mhandle, void *phandle, void **request)
 {
 	(void)tag; /* picks a slot of a grouped receive: there is one */
 	(void)phandle;
@@ -218,9 +256,9 @@ static ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
 					   (struct devmem_request **)request));
 }
 
-static ncclResult_t net_irecv(void *recv_comm, int n, void **data,
-			      size_t *sizes, int *tags, void **mhandles,
-			      void **phandles, void **request)
+ncclResult_t net_irecv(void *recv_comm, int n, void **data, size_t *sizes,
+		       int *tags, void **mhandles, void **phandles,
+		       void **request)
 {
 	(void)tags;
 	(void)phandles;
@@ -230,13 +268,15 @@ static ncclResult_t net_irecv(void *recv_comm, int n, void **data,
 		PLUGIN_WARN("irecv of %d buffers; this plugin groups none", n);
 		return ncclInvalidArgument;
 	}
+	if (sizes[0] > MAX_MESSAGE_BYTES)
+		return ncclInvalidArgument;
 	return result_or_again(devmem_recv(recv_comm, data[0], sizes[0],
 					   mhandles ? mhandles[0] : NULL,
 					   (struct devmem_request **)request));
 }
 
-static ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
-			       void **mhandles, void **request)
+ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
+			void **mhandles, void **request)
 {
 	(void)recv_comm;
 	(void)n;
@@ -248,7 +288,7 @@ static ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
 	return ncclSuccess;
 }
 
-static ncclResult_t net_test(void *request, int *done, int *sizes)
+ncclResult_t net_test(void *request, int *done, int *sizes)
 {
 	size_t size = 0;
 	int rc;
@@ -267,13 +307,13 @@ static ncclResult_t net_test(void *request, int *done, int *sizes)
 	return ncclSuccess;
 }
 
-static ncclResult_t net_close_comm(void *comm)
+ncclResult_t net_close_comm(void *comm)
 {
 	devmem_conn_close(comm);
 	return ncclSuccess;
 }
 
-static ncclResult_t net_close_listen(void *listen_comm)
+ncclResult_t net_close_listen(void *listen_comm)
 {
 	devmem_listener_close(listen_comm);
 	return ncclSuccess;
@@ -287,11 +327,57 @@ static ncclResult_t net_set_attr(void *ctx, ncclNetAttr_v11_t *attr)
 	return ncclSuccess;
 }
 
-__attribute__((visibility("default"))) ncclNet_v11_t ncclNetPlugin_v11 = {
-	.name = "devmem",
+/* As version 11; where a device is in the network is not known here. */
+static ncclResult_t net_properties_v12(int dev, ncclNetProperties_v12_t *props)
+{
+	ncclNetProperties_v11_t p;
+	ncclResult_t result = net_properties(dev, &p);
+
+	if (result != ncclSuccess)
+		return result;
+	memset(props, 0, sizeof(*props));
+	/* Up to the list of devices, which is longer, they are the same. */
+	memcpy(props, &p, offsetof(ncclNetProperties_v11_t, vProps));
+	props->vProps.ndevs = p.vProps.ndevs;
+	memcpy(props->vProps.devs, p.vProps.devs, sizeof(p.vProps.devs));
+	props->maxP2pBytes = p.maxP2pBytes;
+	props->maxCollBytes = p.maxCollBytes;
+	props->maxMultiRequestSize = p.maxMultiRequestSize;
+	props->railId = NCCL_NET_ID_UNDEF;
+	props->planeId = NCCL_NET_ID_UNDEF;
+	return ncclSuccess;
+}
+
+NET_EXPORT ncclNet_v11_t ncclNetPlugin_v11 = {
+	.name = NET_NAME,
 	.init = net_init,
 	.devices = net_devices,
 	.getProperties = net_properties,
+	.listen = net_listen,
+	.connect = net_connect,
+	.accept = net_accept,
+	.regMr = net_reg_mr,
+	.regMrDmaBuf = net_reg_mr_dmabuf,
+	.deregMr = net_dereg_mr,
+	.isend = net_isend,
+	.irecv = net_irecv,
+	.iflush = net_iflush,
+	.test = net_test,
+	.closeSend = net_close_comm,
+	.closeRecv = net_close_comm,
+	.closeListen = net_close_listen,
+	.getDeviceMr = NULL, /* no device offload */
+	.irecvConsumed = NULL,
+	.makeVDevice = NULL, /* devices are not bonded */
+	.finalize = net_finalize,
+	.setNetAttr = net_set_attr,
+};
+
+NET_EXPORT ncclNet_v12_t ncclNetPlugin_v12 = {
+	.name = NET_NAME,
+	.init = net_init,
+	.devices = net_devices,
+	.getProperties = net_properties_v12,
 	.listen = net_listen,
 	.connect = net_connect,
 	.accept = net_accept,

@@ -248,9 +248,5 @@ void mr_free_all(struct devmem_conn *c);
 const struct devmem_options *ctx_options(const struct devmem *d);
 void ctx_add(struct devmem *d, struct devmem_conn *c);
 void ctx_remove(struct devmem *d, struct devmem_conn *c);
-/* Keep a socket that is shut down until its peer has closed, too. */
-void ctx_linger(struct devmem *d, int fd);
-/* Close those whose peers have. */
-void ctx_reap(struct devmem *d);
 
 #endif /* DEVMEM_CONN_H */

@@ -124,15 +124,31 @@ static void finish(struct devmem *d, struct connecting *k)
 	free(k);
 }
 
-void connecting_free_all(struct devmem *d)
+static void free_expired(struct devmem *d, uint64_t now)
 {
-	while (d->connecting) {
-		struct connecting *k = d->connecting;
+	struct connecting **at = &d->connecting;
 
-		d->connecting = k->next;
+	while (*at) {
+		struct connecting *k = *at;
+
+		if (k->deadline > now) {
+			at = &k->next;
+			continue;
+		}
+		*at = k->next;
 		conn_free(k->conn);
 		free(k);
 	}
+}
+
+void connecting_free_all(struct devmem *d)
+{
+	free_expired(d, UINT64_MAX);
+}
+
+void connecting_free_late(struct devmem *d)
+{
+	free_expired(d, now_ms());
 }
 
 /* Control is connected: introduce ourselves, with the flows' ports. */

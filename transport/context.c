@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "context.h"
@@ -98,12 +97,20 @@ DEVMEM_API void devmem_close(struct devmem *d)
 	connecting_free_all(d);
 	while (d->conns)
 		conn_free(d->conns);
-	ctx_reap(d);
-	while (d->lingering)
-		close(d->linger[--d->lingering]);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 	nics_put();
+}
+
+DEVMEM_API bool devmem_idle(struct devmem *d)
+{
+	bool idle;
+
+	connecting_free_late(d);
+	pthread_mutex_lock(&d->lock);
+	idle = !d->listeners && !d->conns;
+	pthread_mutex_unlock(&d->lock);
+	return idle;
 }
 
 DEVMEM_API int devmem_nic_count(struct devmem *d)
@@ -146,49 +153,5 @@ void ctx_remove(struct devmem *d, struct devmem_conn *c)
 		;
 	if (*at)
 		*at = c->next;
-	pthread_mutex_unlock(&d->lock);
-}
-
-/* Read and drop; true once the peer has closed, or is gone. */
-static bool drained(int fd)
-{
-	char drop[4096];
-
-	for (int i = 0; i < 64; i++) {
-		ssize_t n = recv(fd, drop, sizeof(drop), MSG_DONTWAIT);
-
-		if (n < 0)
-			return errno != EAGAIN && errno != EINTR;
-		if (!n)
-			return true;
-	}
-	return false;
-}
-
-void ctx_reap(struct devmem *d)
-{
-	unsigned int kept = 0;
-
-	pthread_mutex_lock(&d->lock);
-	for (unsigned int i = 0; i < d->lingering; i++) {
-		if (drained(d->linger[i]))
-			close(d->linger[i]);
-		else
-			d->linger[kept++] = d->linger[i];
-	}
-	d->lingering = kept;
-	pthread_mutex_unlock(&d->lock);
-}
-
-void ctx_linger(struct devmem *d, int fd)
-{
-	ctx_reap(d);
-	pthread_mutex_lock(&d->lock);
-	if (d->lingering == LINGER_MAX) {
-		close(d->linger[0]);
-		memmove(d->linger, d->linger + 1,
-			--d->lingering * sizeof(d->linger[0]));
-	}
-	d->linger[d->lingering++] = fd;
 	pthread_mutex_unlock(&d->lock);
 }

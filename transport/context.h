@@ -9,9 +9,6 @@
 
 #include "conn.h"
 
-/* More closed senders than this do not wait for their peers. */
-#define LINGER_MAX 256
-
 struct connecting;
 
 struct devmem {
@@ -20,9 +17,6 @@ struct devmem {
 	struct devmem_conn *conns; /* senders and receivers */
 	struct devmem_listener *listeners;
 	struct connecting *connecting; /* senders half made */
-	/* Control sockets of senders that are closed, oldest first. */
-	int linger[LINGER_MAX];
-	unsigned int lingering;
 };
 
 /* listen.c: free without touching the context's list. */
@@ -30,5 +24,7 @@ void listener_free(struct devmem_listener *l);
 struct devmem_listener *listener_next(const struct devmem_listener *l);
 /* connect.c */
 void connecting_free_all(struct devmem *d);
+/* Those whose time is over: their callers have given up asking. */
+void connecting_free_late(struct devmem *d);
 
 #endif /* DEVMEM_CONTEXT_H */

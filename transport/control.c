@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "sock.h"
 
 /* Of so many calls that wait for flows one looks at control. */
 #define WAITS 8
@@ -224,13 +225,11 @@ void control_close(struct devmem_conn *c)
 		control_flush(c);
 	shutdown(k->fd, SHUT_WR);
 	/*
-	 * Closed now, the socket would answer the receiver's next grant with a
-	 * reset, and our last records might never arrive. It stays until the
-	 * receiver closes its side, too.
+	 * A reset would take our last records away from a receiver that has not
+	 * read them. It is the answer to a grant that finds the socket closed.
 	 */
 	if (c->is_sender && c->established && !c->err)
-		ctx_linger(c->ctx, k->fd);
-	else
-		close(k->fd);
+		sock_deafen(k->fd);
+	close(k->fd);
 	k->fd = -1;
 }

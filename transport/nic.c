@@ -109,8 +109,12 @@ static int discover(void)
 	static const int families[] = { AF_INET, AF_INET6 };
 	struct ifaddrs *all;
 
-	if (getifaddrs(&all))
-		return -errno;
+	if (getifaddrs(&all)) {
+		int err = errno;
+
+		WARN("listing the network interfaces: %s", strerror(err));
+		return -err;
+	}
 	nics.count = 0;
 	for (int f = 0; f < 2; f++)
 		for (struct ifaddrs *a = all; a; a = a->ifa_next)

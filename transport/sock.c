@@ -4,6 +4,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -181,6 +182,26 @@ uint64_t sock_silent_ms(int fd)
 	    (!info.tcpi_retransmits && !info.tcpi_probes))
 		return 0;
 	return info.tcpi_last_ack_recv;
+}
+
+void sock_deafen(int fd)
+{
+	/*
+	 * Cuts each segment to its header, which tells what has arrived at the
+	 * peer and nothing else. It stays when the descriptor is gone, and needs
+	 * no privilege (socket(7), SO_ATTACH_FILTER; net/core/filter.c,
+	 * sk_filter_trim_cap(): TCP's header is kept in any case).
+	 */
+	static struct sock_filter headers_only[] = {
+		BPF_STMT(BPF_RET | BPF_K, 1),
+	};
+	struct sock_fprog filter = { .len = 1, .filter = headers_only };
+	char drop[4096];
+
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+	/* Bytes that nobody has read are a reason for a reset, too. */
+	while (recv(fd, drop, sizeof(drop), MSG_DONTWAIT) > 0)
+		;
 }
 
 unsigned int sock_mss(int fd)

@@ -45,6 +45,11 @@ int sock_tune(int fd, unsigned int timeout);
  * does not read answers.
  */
 uint64_t sock_silent_ms(int fd);
+/**
+ * sock_deafen() - drop what has come and what comes, so that close() is never
+ * answered by a reset: the kernel goes on to deliver what was sent.
+ */
+void sock_deafen(int fd);
 /** sock_mss() - the largest segment that the peer sends on @fd. */
 unsigned int sock_mss(int fd);
 

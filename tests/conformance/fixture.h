@@ -11,12 +11,25 @@
 
 #include "pair.h"
 
-/* Of main: path of the plugin under test. */
+/* Of main: path of the plugin under test, and the versions of its tables. */
 extern std::string plugin_path;
+extern std::vector<int> tables;
 
 std::string plugin_name();
+/*
+ * Nothing may be left after the last close and finalize; of another plugin whose
+ * table has no finalize, that cannot be asked.
+ */
+bool leaves_nothing(int table);
 
-class Conformance : public testing::Test {
+std::string table_name(const testing::TestParamInfo<int> &table);
+
+/* Runs all tests of a suite on each table, as Suite.Test/v11. */
+#define EACH_TABLE(suite)                                           \
+	INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(tables), \
+				 table_name)
+
+class Conformance : public testing::TestWithParam<int> {
 protected:
 	void SetUp() override;
 	void TearDown() override;
@@ -31,20 +44,25 @@ protected:
 	/* A process of its own, in any case. */
 	Pair::End elsewhere();
 	RemoteSide *remote() const { return remote_.get(); }
+	/* Finalizes there, and looks for what is left; else done at the end. */
+	void stop_remote();
 
 	LocalSide &local() const { return *local_; }
 	void *ctx() const { return ctx_; }
-	ncclNetProperties_v11_t properties();
+	ncclNetProperties_v12_t properties();
+	bool has_contexts() const { return GetParam() >= 11; }
 	bool has_memory(size_t size) const
 	{
 		return memory::available() > size;
 	}
 	/* The remote process was killed on purpose. */
 	void expect_dead() { remote_dead_ = true; }
+	/* It will end with connections half made: nothing can close them. */
+	void expect_orphans() { remote_orphans_ = true; }
 
 private:
 	void start_remote();
-	void stop_remote();
+	void expect_nothing_left();
 
 	std::unique_ptr<LocalSide> local_;
 	std::unique_ptr<RemoteSide> remote_;
@@ -53,7 +71,8 @@ private:
 	std::map<int, std::string> fds_before_;
 	int remote_fds_before_ = 0;
 	int threads_before_ = 1, remote_threads_before_ = 1;
-	bool remote_dead_ = false;
+	bool remote_dead_ = false, remote_orphans_ = false;
+	bool remote_stopped_ = false;
 };
 
 /* What each descriptor of this process is, e.g. {5, "socket:[123]"}. */

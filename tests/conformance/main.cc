@@ -1,39 +1,110 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * main.cc - devmem-conformance PLUGIN.so [gtest flags]
- *
- * Drives an NCCL net plugin through its v11 table as NCCL does and checks the
- * rules that NCCL relies on. Needs no GPU and no NCCL. Environment:
- *   NCCL_DEVMEM_IFNAME, NCCL_SOCKET_IFNAME  the device; neither set: lo
- *   CONFORMANCE_DEV          index of the device, default 0
- *   CONFORMANCE_PEER_NETNS   senders live in a process in /run/netns/NAME
- *   CONFORMANCE_PEER_IFNAME  ... and use this interface
- *   CONFORMANCE_EXPECT_RX    devmem or host: the way that data must take
- *   CONFORMANCE_TIMEOUT_MS   patience with anything, default 10000
+ * main.cc - devmem-conformance: drives an NCCL net plugin through its tables as
+ * NCCL does and checks the rules that NCCL relies on. docs/conformance.md says
+ * what each test is about.
  */
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "fixture.h"
 
 std::string plugin_path;
+std::vector<int> tables;
 
-int main(int argc, char **argv)
+namespace {
+
+const char usage_text[] =
+"usage: devmem-conformance [--table VERSION]... PLUGIN.so [gtest options]\n"
+"\n"
+"Drives an NCCL net plugin through its tables, versions 8 to 12, as NCCL does,\n"
+"and checks the rules that NCCL relies on. Needs no GPU and no NCCL. Each test\n"
+"runs on each table, as Suite.Test/v11.\n"
+"\n"
+"  --table VERSION     8 to 12, or v8 to v12; may be given more than once.\n"
+"                      Without it: every table that the plugin exports\n"
+"  --gtest_filter=...  choose tests; --gtest_help has all of gtest's options\n"
+"\n"
+"Environment:\n"
+"  NCCL_DEVMEM_IFNAME, NCCL_SOCKET_IFNAME  the device; neither set: lo\n"
+"  CONFORMANCE_DEV          index of the device, default 0\n"
+"  CONFORMANCE_PEER_NETNS   senders live in a process in /run/netns/NAME\n"
+"  CONFORMANCE_PEER_IFNAME  ... and use this interface\n"
+"  CONFORMANCE_EXPECT_RX    devmem or host: the way that data must take\n"
+"  CONFORMANCE_TIMEOUT_MS   patience with anything, default 10000\n"
+"\n"
+"Exit status: 0 all passed or skipped, 1 a test failed, 2 not run.\n";
+
+int usage_error(const char *what, const char *which)
 {
-	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: %s PLUGIN.so [gtest flags]\n", argv[0]);
-		return 2;
+	fprintf(stderr, "devmem-conformance: %s %s; try --help\n", what, which);
+	return 2;
+}
+
+/* Takes the options that are ours; gtest's are left in argv. */
+int read_arguments(int *argc, char **argv)
+{
+	std::vector<int> wanted;
+	const char *plugin = nullptr;
+	int kept = 1;
+
+	for (int i = 1; i < *argc; i++) {
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(usage_text, stdout);
+			exit(0);
+		} else if (!strncmp(argv[i], "--table", 7)) {
+			const char *text = argv[i] + 7;
+
+			if (!*text && i + 1 < *argc)
+				text = argv[++i];
+			else if (*text++ != '=')
+				return usage_error("not understood:", argv[i]);
+			wanted.push_back(atoi(text + (*text == 'v')));
+			if (!wanted.back())
+				return usage_error("not a version:", text);
+		} else if (!strncmp(argv[i], "--gtest_", 8)) {
+			argv[kept++] = argv[i];
+		} else if (argv[i][0] == '-' || plugin) {
+			return usage_error("not understood:", argv[i]);
+		} else {
+			plugin = argv[i];
+		}
 	}
-	char *absolute = realpath(argv[1], nullptr);
+	*argc = kept;
+	argv[kept] = nullptr;
+	if (!plugin)
+		return usage_error("the path of a plugin", "is missing");
+	char *absolute = realpath(plugin, nullptr);
 	if (!absolute) {
-		perror(argv[1]);
+		perror(plugin);
 		return 2;
 	}
 	plugin_path = absolute;
 	free(absolute);
+	tables = exported_tables(plugin_path);
+	if (tables.empty())
+		return usage_error("no table ncclNetPlugin_v8 to _v12 in",
+				   plugin);
+	for (int version : wanted)
+		if (!std::count(tables.begin(), tables.end(), version))
+			return usage_error("no such table in this plugin:",
+					   std::to_string(version).c_str());
+	if (!wanted.empty())
+		tables = wanted;
+	return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+	if (read_arguments(&argc, argv))
+		return 2;
 	if (!getenv("NCCL_DEVMEM_IFNAME") && !getenv("NCCL_SOCKET_IFNAME")) {
 		setenv("NCCL_DEVMEM_IFNAME", "=lo", 1);
 		setenv("NCCL_SOCKET_IFNAME", "=lo", 1);
@@ -44,9 +115,6 @@ int main(int argc, char **argv)
 	}
 	/* A sanitizer's own thread comes with the first one: not in a test. */
 	std::thread([] {}).join();
-	argv[1] = argv[0];
-	argc--;
-	argv++;
 	testing::InitGoogleTest(&argc, argv);
 	return RUN_ALL_TESTS();
 }

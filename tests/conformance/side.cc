@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "memory.h"
+#include "network.h"
 
 namespace {
 
@@ -81,9 +82,9 @@ uint64_t Side::simple(Op op, std::initializer_list<uint64_t> args,
 	return request.out[0];
 }
 
-std::string Side::open()
+std::string Side::open(int version)
 {
-	Call request = make_call(Op::open, {});
+	Call request = make_call(Op::open, {static_cast<uint64_t>(version)});
 
 	call(request);
 	request.text[sizeof(request.text) - 1] = 0;
@@ -119,7 +120,7 @@ ncclResult_t Side::devices(int *count)
 	return result;
 }
 
-ncclResult_t Side::properties(int dev, ncclNetProperties_v11_t *props,
+ncclResult_t Side::properties(int dev, ncclNetProperties_v12_t *props,
 			      std::string *name, std::string *pci_path)
 {
 	Call request = make_call(Op::properties, {static_cast<uint64_t>(dev)});
@@ -315,6 +316,16 @@ void Side::close_fd(int fd)
 	simple(Op::close_fd, {static_cast<uint64_t>(fd)}, nullptr);
 }
 
+std::string Side::own_network(int family)
+{
+	Call request = make_call(Op::own_network,
+				 {static_cast<uint64_t>(family)});
+
+	call(request);
+	request.text[sizeof(request.text) - 1] = 0;
+	return request.text;
+}
+
 LocalSide::~LocalSide()
 {
 	if (library_)
@@ -330,10 +341,9 @@ void LocalSide::open_plugin(Call &call)
 	if (!library_) {
 		failure = dlerror();
 	} else {
-		net_ = static_cast<const ncclNet_v11_t *>(
-			dlsym(library_, "ncclNetPlugin_v11"));
+		net_ = Table::find(library_, static_cast<int>(call.arg[0]));
 		if (!net_)
-			failure = "no symbol ncclNetPlugin_v11";
+			failure = "no table of that version";
 	}
 	if (!failure)
 		return;
@@ -352,10 +362,10 @@ void LocalSide::call(Call &call)
 		open_plugin(call);
 		break;
 	case Op::close:
+		net_.reset();
 		if (library_)
 			dlclose(library_);
 		library_ = nullptr;
-		net_ = nullptr;
 		break;
 	case Op::count_fds: /* less the one that opendir holds */
 		call.out[0] = count_entries("/proc/self/fd") - 1;
@@ -372,6 +382,11 @@ void LocalSide::call(Call &call)
 	case Op::close_fd:
 		::close(static_cast<int>(arg[0]));
 		break;
+	case Op::own_network:
+		strncpy(call.text,
+			::own_network(static_cast<int>(arg[0])).c_str(),
+			sizeof(call.text) - 1);
+		break;
 	default:
 		if (net_)
 			net_call(call);
@@ -382,15 +397,13 @@ void LocalSide::call(Call &call)
 
 void LocalSide::net_call(Call &call)
 {
-	static ncclNetCommConfig_v11_t no_traffic_class = {-1};
 	uint64_t *arg = call.arg;
 	void *out = nullptr;
 	int number = 0;
 
 	switch (call.op) {
 	case Op::init:
-		call.result = net_->init(&out, arg[0], &no_traffic_class,
-					 plugin_log::callback, nullptr);
+		call.result = net_->init(&out, arg[0], plugin_log::callback);
 		break;
 	case Op::finalize:
 		call.result = net_->finalize(pointer(arg[0]));
@@ -399,16 +412,14 @@ void LocalSide::net_call(Call &call)
 		call.result = net_->devices(&number);
 		break;
 	case Op::properties: {
-		ncclNetProperties_v11_t *props = &call.properties;
-		const char *name = props->name, *path = props->pciPath;
+		ncclNetProperties_v12_t *props = &call.properties;
 		char *strings = call.text + sizeof(*props);
 
-		call.result = net_->getProperties(static_cast<int>(arg[0]),
-						  props);
-		/* An untouched field is no pointer to follow. */
-		name = props->name == name || !props->name ? "" : props->name;
-		path = props->pciPath == path || !props->pciPath ?
-			       "" : props->pciPath;
+		call.result = net_->properties(static_cast<int>(arg[0]), props);
+		if (call.result != ncclSuccess)
+			*props = {};
+		const char *name = props->name ? props->name : "";
+		const char *path = props->pciPath ? props->pciPath : "";
 		size_t length = strnlen(name, 256);
 		memcpy(strings, name, length);
 		strings[length] = 0;
@@ -435,47 +446,43 @@ void LocalSide::net_call(Call &call)
 	case Op::connect:
 		call.result = net_->connect(pointer(arg[0]),
 					    static_cast<int>(arg[1]),
-					    pointer(arg[2]), &out, nullptr);
+					    pointer(arg[2]), &out);
 		break;
-	case Op::accept: {
-		ncclNetDeviceHandle_v11_t *none = nullptr;
-
-		call.result = net_->accept(pointer(arg[0]), &out, &none);
+	case Op::accept:
+		call.result = net_->accept(pointer(arg[0]), &out);
 		break;
-	}
 	case Op::reg_mr:
-		call.result = net_->regMr(pointer(arg[0]), pointer(arg[1]),
-					  arg[2], static_cast<int>(arg[3]),
-					  &out);
+		call.result = net_->reg_mr(pointer(arg[0]), pointer(arg[1]),
+					   arg[2], static_cast<int>(arg[3]),
+					   &out);
 		break;
 	case Op::reg_mr_dmabuf:
-		if (!net_->regMrDmaBuf) {
+		if (!net_->has(Slot::reg_mr_dmabuf)) {
 			call.result = ncclInvalidUsage;
 			break;
 		}
-		call.result = net_->regMrDmaBuf(pointer(arg[0]),
-						pointer(arg[1]), arg[2],
-						static_cast<int>(arg[3]),
-						arg[4],
-						static_cast<int>(arg[5]),
-						&out);
+		call.result = net_->reg_mr_dmabuf(pointer(arg[0]),
+						  pointer(arg[1]), arg[2],
+						  static_cast<int>(arg[3]),
+						  arg[4],
+						  static_cast<int>(arg[5]),
+						  &out);
 		break;
 	case Op::dereg_mr:
-		call.result = net_->deregMr(pointer(arg[0]), pointer(arg[1]));
+		call.result = net_->dereg_mr(pointer(arg[0]), pointer(arg[1]));
 		break;
 	case Op::isend:
 		out = pointer(arg[5]);
 		call.result = net_->isend(pointer(arg[0]), pointer(arg[1]),
 					  arg[2], static_cast<int>(arg[3]),
-					  pointer(arg[4]), nullptr, &out);
+					  pointer(arg[4]), &out);
 		break;
 	case Op::irecv:
 		out = pointer(arg[2]);
 		call.result = net_->irecv(pointer(arg[0]),
 					  static_cast<int>(arg[1]),
 					  call.group.data, call.group.size,
-					  call.group.tag, call.group.mr,
-					  call.group.phandle, &out);
+					  call.group.tag, call.group.mr, &out);
 		break;
 	case Op::iflush:
 		call.result = net_->iflush(pointer(arg[0]),
@@ -488,18 +495,16 @@ void LocalSide::net_call(Call &call)
 					 arg[1] ? call.sizes : nullptr);
 		break;
 	case Op::close_send:
-		call.result = net_->closeSend(pointer(arg[0]));
+		call.result = net_->close_send(pointer(arg[0]));
 		break;
 	case Op::close_recv:
-		call.result = net_->closeRecv(pointer(arg[0]));
+		call.result = net_->close_recv(pointer(arg[0]));
 		break;
 	case Op::close_listen:
-		call.result = net_->closeListen(pointer(arg[0]));
+		call.result = net_->close_listen(pointer(arg[0]));
 		break;
 	case Op::set_net_attr:
-		if (net_->setNetAttr)
-			call.result = net_->setNetAttr(pointer(arg[0]),
-						       &call.attr);
+		call.result = net_->set_net_attr(pointer(arg[0]), &call.attr);
 		break;
 	default:
 		call.result = ncclInternalError;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "nccl_net_abi.h"
+#include "table.h"
 
 /* Results that are not NCCL's: the other process is gone, or it hangs. */
 constexpr auto peer_gone = static_cast<ncclResult_t>(1000);
@@ -33,6 +34,7 @@ enum class Op : uint32_t {
 	accept, reg_mr, reg_mr_dmabuf, dereg_mr, isend, irecv, iflush, test,
 	close_send, close_recv, close_listen, set_net_attr,
 	count_fds, count_threads, set_env, make_udmabuf, close_fd,
+	own_network,
 };
 
 /* A call and its answer; small enough to be one datagram. */
@@ -44,7 +46,7 @@ struct Call {
 	union {
 		char text[1024];
 		unsigned char handle[NCCL_NET_HANDLE_MAXSIZE];
-		ncclNetProperties_v11_t properties;
+		ncclNetProperties_v12_t properties;
 		ncclNetAttr_v11_t attr;
 		int sizes[64];
 		struct {
@@ -53,7 +55,6 @@ struct Call {
 			int tag[max_group];
 			int isize[max_group];
 			void *mr[max_group];
-			void *phandle[max_group];
 		} group;
 	};
 };
@@ -86,14 +87,14 @@ public:
 	virtual ~Side() = default;
 	virtual void call(Call &call) = 0;
 
-	/* dlopen of the plugin and its v11 table; "" or what went wrong. */
-	std::string open();
+	/* dlopen of the plugin, and one table; "" or what went wrong. */
+	std::string open(int version);
 	void close();
 
 	Got init(uint64_t comm_id = 1);
 	ncclResult_t finalize(void *ctx);
 	ncclResult_t devices(int *count);
-	ncclResult_t properties(int dev, ncclNetProperties_v11_t *props,
+	ncclResult_t properties(int dev, ncclNetProperties_v12_t *props,
 				std::string *name = nullptr,
 				std::string *pci_path = nullptr);
 	Got listen(void *ctx, int dev, Handle &handle);
@@ -122,6 +123,8 @@ public:
 	/* A dma-buf over pages of the test memory; -errno if there is none. */
 	int make_udmabuf(const void *page_start, size_t size);
 	void close_fd(int fd);
+	/* network.h; only for a process of its own. */
+	std::string own_network(int family);
 
 private:
 	uint64_t simple(Op op, std::initializer_list<uint64_t> args,
@@ -138,7 +141,7 @@ public:
 	LocalSide &operator=(const LocalSide &) = delete;
 
 	void call(Call &call) override;
-	const ncclNet_v11_t *table() const { return net_; }
+	Table *table() const { return net_.get(); }
 
 private:
 	void open_plugin(Call &call);
@@ -146,7 +149,7 @@ private:
 
 	std::string path_;
 	void *library_ = nullptr;
-	const ncclNet_v11_t *net_ = nullptr;
+	std::unique_ptr<Table> net_;
 };
 
 class RemoteSide : public Side {

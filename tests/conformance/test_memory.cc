@@ -83,7 +83,7 @@ protected:
 	std::unique_ptr<Pair> pair_;
 };
 
-TEST_F(Memory, T24_DeregistrationOfNullDoesNotCrash)
+TEST_P(Memory, T24_DeregistrationOfNullDoesNotCrash)
 {
 	make_pair();
 	EXPECT_LT(pair_->tx.side->dereg_mr(pair_->tx.comm, nullptr),
@@ -93,7 +93,7 @@ TEST_F(Memory, T24_DeregistrationOfNullDoesNotCrash)
 	EXPECT_TRUE(pair_->exchange(1000, 24));
 }
 
-TEST_F(Memory, T25_AMemoryTypeThatIsNotOfferedIsRefused)
+TEST_P(Memory, T25_AMemoryTypeThatIsNotOfferedIsRefused)
 {
 	int support = properties().ptrSupport;
 	Buffer buffer(65536);
@@ -110,7 +110,7 @@ TEST_F(Memory, T25_AMemoryTypeThatIsNotOfferedIsRefused)
 	EXPECT_TRUE(pair_->exchange(1000, 25));
 }
 
-TEST_F(Memory, T26_TheCallerClosesADmabufRightAfterRegistering)
+TEST_P(Memory, T26_TheCallerClosesADmabufRightAfterRegistering)
 {
 	std::string reason = no_dmabuf();
 
@@ -121,7 +121,7 @@ TEST_F(Memory, T26_TheCallerClosesADmabufRightAfterRegistering)
 	exchange(4 << 20, 0, 4 << 20);
 }
 
-TEST_F(Memory, T26_AnFdThatIsNoDmabufIsRefused)
+TEST_P(Memory, T26_AnFdThatIsNoDmabufIsRefused)
 {
 	std::string reason = no_dmabuf();
 	Buffer buffer(65536);
@@ -139,7 +139,7 @@ TEST_F(Memory, T26_AnFdThatIsNoDmabufIsRefused)
 	EXPECT_TRUE(pair_->exchange(1000, 26));
 }
 
-TEST_F(Memory, T27_DmabufsWithAnOffsetAndAnOddSize)
+TEST_P(Memory, T27_DmabufsWithAnOffsetAndAnOddSize)
 {
 	std::string reason = no_dmabuf();
 
@@ -152,7 +152,7 @@ TEST_F(Memory, T27_DmabufsWithAnOffsetAndAnOddSize)
 	exchange(page, 1, page - 1);
 }
 
-TEST_F(Memory, T27_ARegistrationPastTheDmabufsEndIsRefused)
+TEST_P(Memory, T27_ARegistrationPastTheDmabufsEndIsRefused)
 {
 	std::string reason = no_dmabuf();
 	Buffer buffer(2 * page);
@@ -178,7 +178,7 @@ TEST_F(Memory, T27_ARegistrationPastTheDmabufsEndIsRefused)
 	EXPECT_TRUE(pair_->exchange(1000, 27));
 }
 
-TEST_F(Memory, T28_PartsOfARegistrationCanBeSentAndReceived)
+TEST_P(Memory, T28_PartsOfARegistrationCanBeSentAndReceived)
 {
 	constexpr size_t size = 1 << 20;
 	Buffer from(size), to(size);
@@ -202,7 +202,7 @@ TEST_F(Memory, T28_PartsOfARegistrationCanBeSentAndReceived)
 	}
 }
 
-TEST_F(Memory, T28_RegisteringAgainIsFast)
+TEST_P(Memory, T28_RegisteringAgainIsFast)
 {
 	constexpr int times = 200;
 	Buffer buffer(4 << 20);
@@ -222,7 +222,7 @@ TEST_F(Memory, T28_RegisteringAgainIsFast)
 	EXPECT_LT(Clock::now() - start, std::chrono::seconds(1));
 }
 
-TEST_F(Memory, T28_ADmabufIsRegisteredAgainAndAgain)
+TEST_P(Memory, T28_ADmabufIsRegisteredAgainAndAgain)
 {
 	std::string reason = no_dmabuf();
 
@@ -244,7 +244,7 @@ TEST_F(Memory, T28_ADmabufIsRegisteredAgainAndAgain)
 }
 
 /* NCCL registers on its service thread while its progress thread sends. */
-TEST_F(Memory, T29_RegistrationWhileMessagesMove)
+TEST_P(Memory, T29_RegistrationWhileMessagesMove)
 {
 	std::atomic<bool> stop = false;
 	std::atomic<int> failed = 0;
@@ -269,5 +269,7 @@ TEST_F(Memory, T29_RegistrationWhileMessagesMove)
 	registers.join();
 	EXPECT_EQ(failed, 0);
 }
+
+EACH_TABLE(Memory);
 
 } // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* test_order.cc - T14, T15, T18, T19, T32, T37: requests and their order. */
+/* test_order.cc - T14, T15, T18, T19, T32, T33, T37: requests and their order. */
 #include "fixture.h"
 
 namespace {
@@ -21,7 +21,7 @@ protected:
 	std::unique_ptr<Pair> pair_;
 };
 
-TEST_F(Order, T14_ThirtyTwoReceivesAndOneMore)
+TEST_P(Order, T14_ThirtyTwoReceivesAndOneMore)
 {
 	constexpr size_t size = 20000;
 	make_pair();
@@ -53,7 +53,7 @@ TEST_F(Order, T14_ThirtyTwoReceivesAndOneMore)
 	EXPECT_TRUE(to.holds(14, size * sends));
 }
 
-TEST_F(Order, T14_ThirtyTwoSendsWithNobodyReceiving)
+TEST_P(Order, T14_ThirtyTwoSendsWithNobodyReceiving)
 {
 	constexpr size_t size = 65536;
 	make_pair();
@@ -79,7 +79,7 @@ TEST_F(Order, T14_ThirtyTwoSendsWithNobodyReceiving)
 }
 
 /* NCCL tells by *request == 1 that it could do without the completion. */
-TEST_F(Order, T15_ARequestIsNeverWhatWasThereBefore)
+TEST_P(Order, T15_ARequestIsNeverWhatWasThereBefore)
 {
 	make_pair();
 	for (size_t size : {0, 100, 100000}) {
@@ -102,7 +102,7 @@ TEST_F(Order, T15_ARequestIsNeverWhatWasThereBefore)
 	}
 }
 
-TEST_F(Order, T18_MessagesKeepTheirOrderWhateverIsTestedFirst)
+TEST_P(Order, T18_MessagesKeepTheirOrderWhateverIsTestedFirst)
 {
 	std::mt19937 random(18);
 	size_t room = 100000;
@@ -134,7 +134,7 @@ TEST_F(Order, T18_MessagesKeepTheirOrderWhateverIsTestedFirst)
 }
 
 /* Only the youngest request is asked; `test` makes all progress. */
-TEST_F(Order, T18_TestOfOneRequestMovesThoseBeforeIt)
+TEST_P(Order, T18_TestOfOneRequestMovesThoseBeforeIt)
 {
 	constexpr size_t size = 50000;
 	make_pair();
@@ -167,7 +167,7 @@ TEST_F(Order, T18_TestOfOneRequestMovesThoseBeforeIt)
 }
 
 /* Nothing to send is no reason to overtake, nor to be forgotten. */
-TEST_F(Order, T18_EmptyMessagesBehindLargeOnesThatNobodyReceivesYet)
+TEST_P(Order, T18_EmptyMessagesBehindLargeOnesThatNobodyReceivesYet)
 {
 	constexpr size_t size = 1 << 20;
 	make_pair();
@@ -199,7 +199,7 @@ TEST_F(Order, T18_EmptyMessagesBehindLargeOnesThatNobodyReceivesYet)
 	EXPECT_TRUE(to.untouched_from(0));
 }
 
-TEST_F(Order, T19_AGroupOfReceivesIsMatchedByTag)
+TEST_P(Order, T19_AGroupOfReceivesIsMatchedByTag)
 {
 	int count = std::min(properties().maxRecvs, max_group);
 	std::mt19937 random(19);
@@ -234,7 +234,7 @@ TEST_F(Order, T19_AGroupOfReceivesIsMatchedByTag)
 	}
 }
 
-TEST_F(Order, T19_AGroupLargerThanMaxRecvsIsRefused)
+TEST_P(Order, T19_AGroupLargerThanMaxRecvsIsRefused)
 {
 	int count = properties().maxRecvs + 1;
 
@@ -250,7 +250,7 @@ TEST_F(Order, T19_AGroupLargerThanMaxRecvsIsRefused)
 	EXPECT_TRUE(pair_->exchange(5000, 190));
 }
 
-TEST_F(Order, T32_FlushCompletesOrHasNothingToDo)
+TEST_P(Order, T32_FlushCompletesOrHasNothingToDo)
 {
 	make_pair();
 	Buffer from(100000), to(100000);
@@ -271,12 +271,42 @@ TEST_F(Order, T32_FlushCompletesOrHasNothingToDo)
 	}));
 }
 
+/* NCCL tells when its GPU is done with a receive, in order, by the request. */
+TEST_P(Order, T33_ConsumedReceivesAreToldInOrder)
+{
+	constexpr int count = 16;
+	Table *table = local().table();
+	Buffer from(20000), to(20000);
+	std::vector<Transfer *> receives;
+
+	if (!table->has(Slot::irecv_consumed)) {
+		/* Only GPU code that reads what we hold makes it needed. */
+		EXPECT_EQ(properties().netDeviceType, NCCL_NET_DEVICE_HOST);
+		return;
+	}
+	make_pair();
+	from.fill(33);
+	for (int i = 0; i < count; i++) {
+		receives.push_back(pair_->recv(to, to.size()));
+		pair_->send(from, from.size());
+	}
+	ASSERT_TRUE(pair_->wait_for([&] { return pair_->idle(); }));
+	for (Transfer *transfer : receives) {
+		ASSERT_FALSE(transfer->failed());
+		EXPECT_EQ(table->irecv_consumed(pair_->rx.comm, 1,
+						transfer->request),
+			  ncclSuccess);
+	}
+	ASSERT_TRUE(pair_->wait());
+	EXPECT_TRUE(pair_->exchange(100000, 34));
+}
+
 /*
  * What sendProxyProgress and recvProxyProgress do for a ring: a few
  * connections at once, eight steps in flight on each, a buffer of eight slots
  * that is used over and over, slices smaller than a slot now and then.
  */
-TEST_F(Order, T37_ARingWithEightStepsInFlight)
+TEST_P(Order, T37_ARingWithEightStepsInFlight)
 {
 	constexpr int ranks = 3, slots = 8, steps = 60;
 	constexpr size_t slot = 131072;
@@ -342,5 +372,7 @@ TEST_F(Order, T37_ARingWithEightStepsInFlight)
 		return all || HasFailure();
 	}, 3 * patience())) << "the ring came to a stop";
 }
+
+EACH_TABLE(Order);
 
 } // namespace

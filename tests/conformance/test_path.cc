@@ -16,7 +16,7 @@ protected:
 	{
 		Conformance::SetUp();
 		if (!HasFatalFailure() &&
-		    std::string(local().table()->name) != "devmem")
+		    std::string(local().table()->name()) != "devmem")
 			GTEST_SKIP() << "the log of another plugin";
 	}
 
@@ -29,7 +29,7 @@ protected:
 	}
 };
 
-TEST_F(Path, OneLinePerDirectionWhenItOpensAndWhenItIsDone)
+TEST_P(Path, OneLinePerDirectionWhenItOpensAndWhenItIsDone)
 {
 	constexpr long size = 300000;
 	{
@@ -67,7 +67,7 @@ TEST_F(Path, OneLinePerDirectionWhenItOpensAndWhenItIsDone)
 	EXPECT_EQ(value(send_done[0], "messages"), 2) << send_done[0];
 }
 
-TEST_F(Path, AHostPathSaysWhy)
+TEST_P(Path, AHostPathSaysWhy)
 {
 	{
 		Pair pair(there(), here());
@@ -80,8 +80,10 @@ TEST_F(Path, AHostPathSaysWhy)
 		}
 }
 
+using PathRequired = testing::TestWithParam<int>;
+
 /* lo is no NIC: devmem cannot be had on it. */
-TEST(PathRequired, RefusesTheHostPathAndSaysWhy)
+TEST_P(PathRequired, RefusesTheHostPathAndSaysWhy)
 {
 	int count = 0;
 
@@ -92,7 +94,7 @@ TEST(PathRequired, RefusesTheHostPathAndSaysWhy)
 	ASSERT_TRUE(side.started());
 	side.set_env("NCCL_DEVMEM_REQUIRE", "rx");
 	side.set_env("NCCL_DEVMEM_IFNAME", "=lo");
-	ASSERT_EQ(side.open(), "");
+	ASSERT_EQ(side.open(GetParam()), "");
 	Got got = side.init();
 	bool refused = !got.ok() || side.devices(&count) || count == 0;
 	if (!refused) {
@@ -104,5 +106,8 @@ TEST(PathRequired, RefusesTheHostPathAndSaysWhy)
 		<< "nothing named the variable\n" << plugin_log::all();
 	side.finalize(got.pointer);
 }
+
+EACH_TABLE(Path);
+EACH_TABLE(PathRequired);
 
 } // namespace

@@ -105,64 +105,64 @@ protected:
 	std::vector<Address> ports_;
 };
 
-TEST_F(Strangers, T12_SilentOnes)
+TEST_P(Strangers, T12_SilentOnes)
 {
 	visit(3, "");
 }
 
-TEST_F(Strangers, T12_SixtyFourSilentOnes)
+TEST_P(Strangers, T12_SixtyFourSilentOnes)
 {
 	visit(64, "");
 }
 
-TEST_F(Strangers, T12_RandomBytes)
+TEST_P(Strangers, T12_RandomBytes)
 {
 	visit(3, noise(1000, 12));
 }
 
-TEST_F(Strangers, T12_FloodOfRandomBytes)
+TEST_P(Strangers, T12_FloodOfRandomBytes)
 {
 	visit(3, noise(1 << 20, 13));
 }
 
-TEST_F(Strangers, T12_ABrowser)
+TEST_P(Strangers, T12_ABrowser)
 {
 	visit(2, "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
 }
 
-TEST_F(Strangers, T12_ATlsClient)
+TEST_P(Strangers, T12_ATlsClient)
 {
 	visit(2, std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 			     11) + noise(400, 1));
 }
 
-TEST_F(Strangers, T12_HalfAHeaderThenSilence)
+TEST_P(Strangers, T12_HalfAHeaderThenSilence)
 {
 	visit(3, header(1, 0, 24).substr(0, 9));
 }
 
-TEST_F(Strangers, T12_HalfAHelloThenSilence)
+TEST_P(Strangers, T12_HalfAHelloThenSilence)
 {
 	visit(3, false_hello().substr(0, 25));
 }
 
-TEST_F(Strangers, T12_AHelloWithAWrongKey)
+TEST_P(Strangers, T12_AHelloWithAWrongKey)
 {
 	visit(3, false_hello());
 }
 
-TEST_F(Strangers, T12_AHelloWithAWrongKeyAndEagerData)
+TEST_P(Strangers, T12_AHelloWithAWrongKeyAndEagerData)
 {
 	visit(3, false_hello() + header(2, 0, 2) + "\x10\x20" +
 		 header(5, 1, 100) + noise(100, 3));
 }
 
-TEST_F(Strangers, T12_AHugeLength)
+TEST_P(Strangers, T12_AHugeLength)
 {
 	visit(3, header(1, 0, 0xffffffff) + noise(64, 5));
 }
 
-TEST_F(Strangers, T12_RecordsOutOfTurn)
+TEST_P(Strangers, T12_RecordsOutOfTurn)
 {
 	for (uint16_t type = 0; type < 12; type++) {
 		visit(1, header(type, 0, 8, 1) + noise(8, type));
@@ -171,7 +171,7 @@ TEST_F(Strangers, T12_RecordsOutOfTurn)
 	}
 }
 
-TEST_F(Strangers, T12_EndlessOptionalRecords)
+TEST_P(Strangers, T12_EndlessOptionalRecords)
 {
 	std::string bytes;
 
@@ -180,7 +180,7 @@ TEST_F(Strangers, T12_EndlessOptionalRecords)
 	visit(2, bytes);
 }
 
-TEST_F(Strangers, T12_ConnectAndClose)
+TEST_P(Strangers, T12_ConnectAndClose)
 {
 	listen();
 	ASSERT_FALSE(HasFatalFailure());
@@ -197,7 +197,7 @@ TEST_F(Strangers, T12_ConnectAndClose)
 }
 
 /* A byte now and then: no timeout of one read catches it. */
-TEST_F(Strangers, T12_ASlowDrip)
+TEST_P(Strangers, T12_ASlowDrip)
 {
 	listen();
 	ASSERT_FALSE(HasFatalFailure());
@@ -224,7 +224,7 @@ TEST_F(Strangers, T12_ASlowDrip)
 }
 
 /* Strangers who come while the real peer is half connected. */
-TEST_F(Strangers, T12_ACrowdBetweenTheRealPeersSteps)
+TEST_P(Strangers, T12_ACrowdBetweenTheRealPeersSteps)
 {
 	std::vector<Party> parties;
 
@@ -240,7 +240,7 @@ TEST_F(Strangers, T12_ACrowdBetweenTheRealPeersSteps)
 }
 
 /* Those who only connect and never read must not hold what they got. */
-TEST_F(Strangers, T12_StrangersAreDismissedWithTheListener)
+TEST_P(Strangers, T12_StrangersAreDismissedWithTheListener)
 {
 	listen();
 	ASSERT_FALSE(HasFatalFailure());
@@ -256,7 +256,7 @@ TEST_F(Strangers, T12_StrangersAreDismissedWithTheListener)
 }
 
 /* Open ports may also be those of payload flows; they know their peers. */
-TEST_F(Strangers, T12_OnAnyPortThatOpensLater)
+TEST_P(Strangers, T12_OnAnyPortThatOpensLater)
 {
 	std::map<int, std::string> before = open_fds();
 
@@ -270,5 +270,7 @@ TEST_F(Strangers, T12_OnAnyPortThatOpensLater)
 	}
 	real_peer_connects();
 }
+
+EACH_TABLE(Strangers);
 
 } // namespace

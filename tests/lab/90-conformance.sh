@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # The conformance suite over the devmem path: receivers in h0, senders in h1.
+# One table with contexts and one without; the others are thin forms of these.
 
 conformance()
 {
 	make_pair "$@"
 	CONFORMANCE_PEER_NETNS=h1 CONFORMANCE_PEER_IFNAME="=dm0b" \
 		NCCL_DEVMEM_IFNAME="=dm0a" in_host h0 \
-		"$LAB_BUILD/tests/conformance/devmem-conformance" "$plugin" \
+		"$LAB_BUILD/tests/conformance/devmem-conformance" \
+		--table v8 --table v11 "$plugin" \
 		>"$log" 2>&1 || {
 		grep -vE '^\[ +(OK|RUN) ' "$log"
 		fail "conformance"
