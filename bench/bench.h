@@ -61,6 +61,7 @@ struct options {
 	int nvariants;
 	struct variant variants[MAX_VARIANTS];
 	int rounds;
+	bool limit; /* in turn with a bare socket */
 	const char *json;
 	const char *require_rx;
 	bool debug;
@@ -111,6 +112,9 @@ struct row {
 	double gbps;	       /* 1e9 bytes per second */
 	double cpu_tx, cpu_rx; /* user + system seconds per 1e9 bytes */
 	double lat_min, lat_med, lat_p99; /* microseconds, half round trip */
+	/* With --limit: the bare socket's figures, and ours by them. */
+	double bare, cpu_bare;	    /* GB/s or microseconds; both sides' s/GB */
+	double ratio[3], cpu_ratio; /* lower quartile, median, upper; median */
 };
 
 enum error_kind { ERR_OTHER, ERR_NET, ERR_DATA };
@@ -218,12 +222,23 @@ struct rank;
 int plugin_open(struct rank *r, const struct variant *v);
 void plugin_close(struct rank *r);
 void log_setup(int rank, bool debug);
+__attribute__((format(printf, 5, 6))) void log_line(ncclDebugLogLevel level,
+						    unsigned long flags,
+						    const char *file, int line,
+						    const char *fmt, ...);
 void log_last_warn(char *buf, size_t size);
 void log_path(struct path_report *p);
 const char *nccl_name(ncclResult_t rc);
 
 /* tcp_net.c: the built-in variant "tcp" */
 extern const ncclNet_v11_t tcp_net;
+int tcp_net_fd(const void *comm);
+
+/* limit.c: the plugin in turn with a bare socket */
+int limit_open(struct rank *r);
+void limit_close(void);
+int limit_bandwidth(struct rank *r, size_t size);
+int limit_latency(struct rank *r, size_t size, double *us);
 
 /* memory.c */
 struct buffer {

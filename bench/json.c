@@ -69,6 +69,16 @@ static void add_row(cJSON *rows, const struct options *o, const struct row *r)
 		cJSON_AddNumberToObject(to, "cpu_send_s_per_gb", r->cpu_tx);
 		cJSON_AddNumberToObject(to, "cpu_recv_s_per_gb", r->cpu_rx);
 	}
+	if (o->limit) {
+		cJSON_AddNumberToObject(to, "limit", r->bare);
+		cJSON_AddNumberToObject(to, "ratio", r->ratio[1]);
+		cJSON_AddNumberToObject(to, "ratio_25", r->ratio[0]);
+		cJSON_AddNumberToObject(to, "ratio_75", r->ratio[2]);
+	}
+	if (o->limit && o->mode == MODE_BANDWIDTH) {
+		cJSON_AddNumberToObject(to, "cpu_limit_s_per_gb", r->cpu_bare);
+		cJSON_AddNumberToObject(to, "cpu_ratio", r->cpu_ratio);
+	}
 	cJSON_AddNumberToObject(to, "checked", r->checked);
 	if (r->checked)
 		cJSON_AddNumberToObject(to, "wrong", r->wrong);

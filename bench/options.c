@@ -24,6 +24,7 @@ enum {
 	OPT_TIMEOUT,
 	OPT_VARIANT,
 	OPT_ROUNDS,
+	OPT_LIMIT,
 	OPT_JSON,
 	OPT_REQUIRE_RX,
 	OPT_DEBUG,
@@ -97,7 +98,12 @@ static const struct argp_option table[] = {
 	  0 },
 	{ "rounds", OPT_ROUNDS, "N", 0,
 	  "times that all variants are measured, "
-	  "default 5",
+	  "default 5; with --limit 25",
+	  0 },
+	{ "limit", OPT_LIMIT, 0, 0,
+	  "measure in turn with a bare send and recv "
+	  "loop over one TCP socket, in the same processes and memory "
+	  "(bandwidth, latency)",
 	  0 },
 	{ 0, 0, 0, 0, "Output and verdict:", 4 },
 	{ "json", OPT_JSON, "FILE", 0, "write the same data as JSON", 0 },
@@ -383,6 +389,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 	case OPT_ROUNDS:
 		o->rounds = number(s, "rounds", arg, 1, MAX_ROUNDS);
 		return 0;
+	case OPT_LIMIT:
+		o->limit = true;
+		return 0;
 	case OPT_JSON:
 		o->json = arg;
 		return 0;
@@ -434,6 +443,8 @@ static void defaults(struct options *o)
 		o->iters = by_mode[o->mode].iters;
 	if (o->warmup < 0)
 		o->warmup = by_mode[o->mode].warmup;
+	if (!o->rounds)
+		o->rounds = o->limit ? 25 : 5;
 	if (!o->ranks)
 		o->ranks = o->nnetns ? o->nnetns : 2;
 }
@@ -496,6 +507,9 @@ static void check(const struct options *o)
 		rows++;
 	if (rows > MAX_ROWS)
 		usage("more sizes than fit a table of 64 lines");
+	if (o->limit && (o->mode == MODE_ALLREDUCE || o->nvariants))
+		usage("--limit is for bandwidth and latency, without "
+		      "--variant");
 	check_faults(o);
 	check_variants(o);
 }
@@ -518,10 +532,10 @@ uint64_t options_digest(const struct options *o)
 	int n, i;
 
 	n = snprintf(text, sizeof(text),
-		     "%d %zu %zu %u %d %d %d %d %zu %d %d %d %d", o->mode,
+		     "%d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d", o->mode,
 		     o->min_bytes, o->max_bytes, o->factor, o->iters, o->warmup,
 		     o->check, o->channels, o->slice, o->inflight, o->ranks,
-		     o->rounds, o->nvariants);
+		     o->rounds, o->limit, o->nvariants);
 	for (i = 0; i < o->nvariants; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %s",
 			      o->variants[i].name);
@@ -556,7 +570,6 @@ void options_parse(int argc, char **argv, struct options *o)
 	o->inflight = 8;
 	o->rank = -1;
 	o->timeout_s = 120;
-	o->rounds = 5;
 	o->kill_rank = -1;
 	o->kill_after_ms = 100;
 	o->expect_error_ms = 2000;

@@ -51,8 +51,27 @@ static void print_unchecked(const struct options *o, const struct variant *v)
 		       v ? v->name : "", v ? " is " : "");
 }
 
+static void print_limit_columns(const struct options *o)
+{
+	printf("#\n# %d blocks of each in turn; a ratio is of two blocks, "
+	       "plugin by limit%s\n"
+	       "#                    %s            ratio                   %s"
+	       "\n#       size     limit    plugin   median     25 %%     "
+	       "75 %%%s  #wrong\n",
+	       o->rounds,
+	       o->mode == MODE_LATENCY ? ": less is better" :
+					 ", cpu of both sides",
+	       o->mode == MODE_LATENCY ? "us, half r.t." : "GB/s         ",
+	       o->mode == MODE_LATENCY ? "" : "    cpu s/GB",
+	       o->mode == MODE_LATENCY ? "" : "     limit   plugin    ratio");
+}
+
 static void print_columns(const struct options *o)
 {
+	if (o->limit) {
+		print_limit_columns(o);
+		return;
+	}
 	switch (o->mode) {
 	case MODE_ALLREDUCE:
 		printf("#\n#                                                   "
@@ -143,10 +162,28 @@ static const char *wrong_text(char *buf, size_t size, const struct row *row)
 	return buf;
 }
 
+static void report_limit_row(const struct options *o, const struct row *row)
+{
+	char wrong[32];
+
+	printf("%12llu %9.3f %9.3f  %7.3f  %7.3f  %7.3f",
+	       (unsigned long long)row->size, row->bare, row_metric(o, row),
+	       row->ratio[1], row->ratio[0], row->ratio[2]);
+	if (o->mode == MODE_BANDWIDTH)
+		printf("  %8.3f %8.3f %8.3f", row->cpu_bare,
+		       row->cpu_tx + row->cpu_rx, row->cpu_ratio);
+	printf(" %7s\n", wrong_text(wrong, sizeof(wrong), row));
+	fflush(stdout);
+}
+
 void report_row(const struct options *o, const struct row *row)
 {
 	char a[32], b[32], c[32], wrong[32];
 
+	if (o->limit) {
+		report_limit_row(o, row);
+		return;
+	}
 	wrong_text(wrong, sizeof(wrong), row);
 	digits(a, sizeof(a), row->us);
 	switch (o->mode) {
