@@ -61,7 +61,8 @@ struct options {
 	int nvariants;
 	struct variant variants[MAX_VARIANTS];
 	int rounds;
-	bool limit; /* in turn with a bare socket */
+	bool limit;	   /* in turn with a bare socket */
+	bool limit_shared; /* for both ways */
 	const char *json;
 	const char *require_rx;
 	bool debug;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * limit.c - the plugin in turn with the least that can move the same messages:
- * send() and recv() on one TCP socket that both ways share, with no header, no
- * request and no table, waiting as the plugin's ranks wait. Both use the same
- * processes and the same slots of the same buffers, and take short turns, so
- * that what else the machine does hits both alike.
+ * send() and recv() on a TCP socket, with no header, no request and no table,
+ * waiting as the plugin's ranks wait. Both use the same processes and the same
+ * slots of the same buffers, and take short turns, so that what else the
+ * machine does hits both alike.
+ *
+ * NCCL's connections carry messages one way, so a ping and its answer have a
+ * socket each; with --limit=shared they have one, where each message is also
+ * the acknowledgement of the one before.
  *
  * Nothing is compared here but times; what the plugin moved is verified as in
  * every other mode, after the turns.
@@ -18,7 +22,8 @@
 
 #define TURN_SECONDS 0.02
 
-static void *bare; /* of tcp_net, which is used to connect only */
+/* Of tcp_net, which is used to connect only; by the rank that sends on it. */
+static void *bare[2];
 
 /* Rank 0 connects to rank 1, by the address that tcp_net picks. */
 int limit_open(struct rank *r)
@@ -27,7 +32,7 @@ int limit_open(struct rank *r)
 	char all[2][NCCL_NET_HANDLE_MAXSIZE];
 	ncclNetCommConfig_v11_t config = { .trafficClass = -1 };
 	void *ctx, *listener = NULL;
-	int rc, ndev = 0;
+	int n = r->o->limit_shared ? 1 : 2, rc, ndev = 0, i;
 	ncclResult_t nrc;
 
 	nrc = tcp_net.init(&ctx, 0, &config, log_line, NULL);
@@ -40,12 +45,14 @@ int limit_open(struct rank *r)
 		nrc = tcp_net.listen(ctx, 0, mine, &listener);
 	rc = nrc ? net_fail(r, "listen", nrc, "for the bare socket") :
 		   rank_gather(r, mine, sizeof(mine), all, NULL);
-	if (!rc && !r->rank)
-		nrc = tcp_net.connect(ctx, 0, all[1], &bare, NULL);
-	while (!rc && !nrc && !bare) {
-		nrc = tcp_net.accept(listener, &bare, NULL);
-		if (!nrc && !bare)
-			rc = rank_idle(r, "accept of the bare socket");
+	for (i = 0; i < n; i++) {
+		if (!rc && !nrc && !r->rank)
+			nrc = tcp_net.connect(ctx, 0, all[1], &bare[i], NULL);
+		while (!rc && !nrc && !bare[i]) {
+			nrc = tcp_net.accept(listener, &bare[i], NULL);
+			if (!nrc && !bare[i])
+				rc = rank_idle(r, "accept of the bare socket");
+		}
 	}
 	if (listener)
 		tcp_net.closeListen(listener);
@@ -56,15 +63,20 @@ int limit_open(struct rank *r)
 
 void limit_close(void)
 {
-	if (bare)
-		tcp_net.closeSend(bare);
-	bare = NULL;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (bare[i])
+			tcp_net.closeSend(bare[i]);
+		bare[i] = NULL;
+	}
 }
 
 /* Moves `count` messages of s->size over the bare socket. */
 static int bare_run(struct stream *s, uint64_t count)
 {
-	int fd = tcp_net_fd(bare), rc;
+	int from = s->send ? s->r->rank : s->end->peer;
+	int fd = tcp_net_fd(bare[s->r->o->limit_shared ? 0 : from]), rc;
 	uint64_t nr;
 	ssize_t n;
 

@@ -100,10 +100,10 @@ static const struct argp_option table[] = {
 	  "times that all variants are measured, "
 	  "default 5; with --limit 25",
 	  0 },
-	{ "limit", OPT_LIMIT, 0, 0,
-	  "measure in turn with a bare send and recv "
-	  "loop over one TCP socket, in the same processes and memory "
-	  "(bandwidth, latency)",
+	{ "limit", OPT_LIMIT, "shared", OPTION_ARG_OPTIONAL,
+	  "measure in turn with a bare send and recv loop over a TCP socket, "
+	  "in the same processes and memory (bandwidth, latency); shared: "
+	  "one socket for both ways of a latency",
 	  0 },
 	{ 0, 0, 0, 0, "Output and verdict:", 4 },
 	{ "json", OPT_JSON, "FILE", 0, "write the same data as JSON", 0 },
@@ -391,6 +391,10 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		return 0;
 	case OPT_LIMIT:
 		o->limit = true;
+		o->limit_shared = arg;
+		if (arg && strcmp(arg, "shared"))
+			argp_error(s, "--limit=%s: want shared, or nothing",
+				   arg);
 		return 0;
 	case OPT_JSON:
 		o->json = arg;
@@ -535,7 +539,7 @@ uint64_t options_digest(const struct options *o)
 		     "%d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d", o->mode,
 		     o->min_bytes, o->max_bytes, o->factor, o->iters, o->warmup,
 		     o->check, o->channels, o->slice, o->inflight, o->ranks,
-		     o->rounds, o->limit, o->nvariants);
+		     o->rounds, o->limit + o->limit_shared, o->nvariants);
 	for (i = 0; i < o->nvariants; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %s",
 			      o->variants[i].name);
