@@ -64,6 +64,14 @@ const struct param params[] = {
 	  .preset = "8K",
 	  .sentence = "Messages up to this size travel on the control "
 		      "connection." },
+	{ .name = "NCCL_DEVMEM_EAGER_BYTES",
+	  .kind = PARAM_SIZE,
+	  .offset = AT(eager_bytes),
+	  .min = 0,
+	  .max = 1u << 30,
+	  .preset = "256K",
+	  .sentence = "The same where payload is received by host memory; "
+		      "with one flow there is no bound." },
 	{ .name = "NCCL_DEVMEM_CHUNK_BYTES",
 	  .kind = PARAM_SIZE,
 	  .offset = AT(chunk_bytes),

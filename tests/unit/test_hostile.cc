@@ -173,6 +173,13 @@ protected:
 	static constexpr size_t zone = 4096;
 	static constexpr int messages = 4;
 
+	/* What the peer speaks: 1.0, where all payload waits for grants, or 1.1. */
+	void speak_1_1(uint32_t eager_bytes)
+	{
+		minor = 1;
+		eager = eager_bytes;
+	}
+
 	void SetUp() override
 	{
 		struct devmem_options options;
@@ -182,6 +189,7 @@ protected:
 		options.ifname = "=lo";
 		options.region = DEVMEM_REGION_NONE;
 		options.flows = flows;
+		options.eager_bytes = 1u << 30;
 		ASSERT_EQ(devmem_open(&options, &ctx), 0);
 	}
 	void TearDown() override
@@ -237,6 +245,8 @@ protected:
 	struct devmem_conn *conn = nullptr;
 	Socket control, flow[flows];
 	std::vector<uint8_t> said;
+	uint16_t minor = 0;
+	uint32_t eager = 0;
 
 private:
 	int fds_ = 0;
@@ -248,8 +258,8 @@ protected:
 	void join()
 	{
 		uint8_t bytes[DEVMEM_HANDLE_BYTES], record[WIRE_MAX_RECORD];
-		struct wire_hello hello = {WIRE_VERSION_MAJOR,
-					   WIRE_VERSION_MINOR, 8192, {}};
+		struct wire_hello hello = {WIRE_VERSION_MAJOR, minor, 8192, {},
+					   eager};
 		struct wire_flows ports = {flows, {}};
 		std::vector<uint8_t> payload;
 		struct wire_ready ready;
@@ -382,6 +392,121 @@ TEST_F(HostileSender, WhoHangsUpInTheMiddleOfAMessage)
 	expect_all_end();
 }
 
+/* The header, and its message in pieces of this. */
+class EagerSender : public HostileSender {
+protected:
+	void say_inline(uint64_t seq, const std::vector<uint8_t> &bytes,
+			size_t header_len, size_t piece)
+	{
+		uint8_t record[WIRE_HEADER_BYTES];
+
+		control.say(record, wire_put_inline_hdr(record, seq,
+							header_len));
+		for (size_t at = 0; at < bytes.size(); at += piece) {
+			control.say(&bytes[at],
+				    std::min(piece, bytes.size() - at));
+			devmem_test(request[messages - 1], nullptr);
+		}
+	}
+};
+
+TEST_F(EagerSender, MessagesComeWholeHoweverTheyAreCut)
+{
+	std::mt19937 random(5);
+
+	speak_1_1(UINT32_MAX);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	/* The last is what drives the connection, and not sent. */
+	for (int i = 0; i < messages - 1; i++) {
+		/* Smaller than a header, than what is read ahead, and larger. */
+		size_t len = std::array<size_t, 3>{size, 7, 8000}[i];
+		std::vector<uint8_t> bytes(len);
+		size_t got = 0;
+		int rc = -EAGAIN;
+
+		for (uint8_t &byte : bytes)
+			byte = random();
+		say_inline(i, bytes, len, 1 + random() % 5000);
+		ASSERT_TRUE(poll_until([&] {
+			rc = devmem_test(request[i], &got);
+			return rc != -EAGAIN;
+		})) << i;
+		EXPECT_EQ(rc, 0);
+		ASSERT_EQ(got, len);
+		EXPECT_EQ(memcmp(target(i), bytes.data(), len), 0) << i;
+		for (size_t j = len; j < size; j++)
+			ASSERT_EQ(target(i)[j], 0x5a) << "behind the message";
+	}
+	expect_zones_intact();
+}
+
+TEST_F(EagerSender, WhoSendsMoreThanThereIsRoomFor)
+{
+	speak_1_1(UINT32_MAX);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	say_inline(0, std::vector<uint8_t>(size + 1, 0x77), size + 1, size);
+	EXPECT_TRUE(poll_until([&] {
+		return devmem_test(request[0], nullptr) == -EMSGSIZE;
+	}));
+	for (int i = 1; i < messages; i++)
+		EXPECT_TRUE(ends(request[i]));
+	expect_zones_intact();
+}
+
+TEST_F(EagerSender, WhoSendsMoreThanItSaidItWould)
+{
+	speak_1_1(40000);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	say_inline(0, std::vector<uint8_t>(40001, 0x77), 40001, size);
+	EXPECT_TRUE(poll_until([&] {
+		return devmem_test(request[0], nullptr) == -EPROTO;
+	}));
+	expect_zones_intact();
+}
+
+TEST_F(EagerSender, WhoHangsUpInTheMiddleOfTheOnlyMessage)
+{
+	speak_1_1(UINT32_MAX);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	for (int i = 0; i < messages - 1; i++)
+		say_inline(i, std::vector<uint8_t>(10, 0x77), 10, 10);
+	/* The last that is posted, so that no other is waited for. */
+	say_inline(messages - 1, std::vector<uint8_t>(size / 2, 0x77), size,
+		   size);
+	for (Socket &one : flow)
+		one.close();
+	control.close();
+	expect_all_end();
+}
+
+TEST_F(HostileSender, NeedsNoLeaveOf11WithHostMemoryButStillNoMoreRoom)
+{
+	uint8_t record[WIRE_MAX_RECORD];
+	std::vector<uint8_t> bytes(4 * size, 0x77), payload;
+	struct wire_data data = {size, 2, {{0, 20000}, {1, 30000}}};
+
+	speak_1_1(0);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	control.say(record, wire_put_data(record, 0, &data));
+	flow[0].say(bytes.data(), 20000);
+	flow[1].say(bytes.data(), 30000);
+	EXPECT_TRUE(poll_until([&] {
+		return !devmem_test(request[0], nullptr);
+	}));
+	data = {size, 2, {{0, 20000}, {1, 30001}}};
+	control.say(record, wire_put_data(record, 1, &data));
+	flow[1].say(bytes.data(), 30001);
+	EXPECT_TRUE(poll_until([&] {
+		return devmem_test(request[1], nullptr) == -EPROTO;
+	}));
+	expect_zones_intact();
+}
+
 /* A record a time over many connections; then the peer hangs up. */
 TEST(HostileSenders, NeverCrashNorHangNorOverrun)
 {
@@ -393,6 +518,8 @@ TEST(HostileSenders, NeverCrashNorHangNorOverrun)
 			Hostility peer(seed_);
 			std::vector<uint8_t> bytes(2 * size, 0x77);
 
+			if (seed_ % 2)
+				speak_1_1(1u << (peer.random() % 32));
 			join();
 			ASSERT_FALSE(HasFatalFailure());
 			for (int i = peer.random() % 12; i >= 0; i--) {
@@ -443,8 +570,8 @@ protected:
 		auto flow_address = loopback();
 		Socket control_port(sock_listen(&handle.addr, 4));
 		Socket flow_port(sock_listen(&flow_address, 4));
-		struct wire_hello hello = {WIRE_VERSION_MAJOR,
-					   WIRE_VERSION_MINOR, 8192, {}};
+		struct wire_hello hello = {WIRE_VERSION_MAJOR, minor, 8192, {},
+					   eager};
 		struct wire_ready ready = {addr_port(&flow_address),
 					   WIRE_RX_HOST};
 		std::vector<uint8_t> payload;
@@ -537,6 +664,47 @@ TEST_F(HostileReceiver, GetsNoMoreThanItGranted)
 		EXPECT_TRUE(!one || ends(one));
 }
 
+/* It says 1.1, so it takes payload without having granted it. */
+TEST_F(HostileReceiver, Of11WithHostMemoryIsSentToWithoutLeave)
+{
+	speak_1_1(0);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	EXPECT_TRUE(poll_until([&] {
+		test_all();
+		return received() == messages * size;
+	}));
+}
+
+/* Closed in the middle of a message: no BYE may be taken for a part of it. */
+TEST_F(HostileReceiver, GetsNothingButTheMessageBehindItsHeader)
+{
+	constexpr size_t before = messages * (WIRE_HEADER_BYTES + size);
+	std::vector<uint8_t> large(64 << 20, 0x11), got, chunk(1 << 20);
+	struct devmem_request *last = nullptr;
+	ssize_t n = -1;
+
+	speak_1_1(UINT32_MAX);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	ASSERT_EQ(devmem_send(conn, large.data(), large.size(), nullptr, &last),
+		  0);
+	for (int i = 0; i < 50; i++)
+		ASSERT_EQ(devmem_test(last, nullptr), -EAGAIN);
+	devmem_conn_close(conn);
+	conn = nullptr;
+	EXPECT_TRUE(poll_until([&] {
+		n = recv(control.fd, chunk.data(), chunk.size(), MSG_DONTWAIT);
+		if (n > 0)
+			got.insert(got.end(), chunk.begin(), chunk.begin() + n);
+		return !n;
+	}));
+	ASSERT_GT(got.size(), before + WIRE_HEADER_BYTES);
+	ASSERT_LT(got.size(), before + WIRE_HEADER_BYTES + large.size());
+	for (size_t i = before + WIRE_HEADER_BYTES; i < got.size(); i++)
+		ASSERT_EQ(got[i], 0x11) << i;
+}
+
 TEST_F(HostileReceiver, WhoGrantsTooFarAheadIsRefused)
 {
 	uint8_t record[WIRE_MAX_RECORD];
@@ -560,6 +728,8 @@ TEST(HostileReceivers, NeverCrashNorHangTheSender)
 		{
 			Hostility peer(seed_);
 
+			if (seed_ % 2)
+				speak_1_1(1u << (peer.random() % 32));
 			join();
 			ASSERT_FALSE(HasFatalFailure());
 			for (int i = peer.random() % 12; i >= 0; i--) {
