@@ -69,9 +69,9 @@ const struct param params[] = {
 	  .offset = AT(eager_bytes),
 	  .min = 0,
 	  .max = 1u << 30,
-	  .preset = "256K",
-	  .sentence = "The same where payload is received by host memory; "
-		      "with one flow there is no bound." },
+	  .preset = "1G",
+	  .sentence = "The same where payload is received by host memory: "
+		      "larger ones are spread over flows." },
 	{ .name = "NCCL_DEVMEM_CHUNK_BYTES",
 	  .kind = PARAM_SIZE,
 	  .offset = AT(chunk_bytes),

@@ -54,12 +54,10 @@ struct wire_hello conn_hello(const struct devmem_conn *c)
 		.major = WIRE_VERSION_MAJOR,
 		.minor = WIRE_VERSION_MINOR,
 		.inline_bytes = (uint32_t)o->inline_bytes,
-		.eager_bytes = UINT32_MAX,
+		.eager_bytes = c->is_sender ? (uint32_t)o->eager_bytes :
+					      UINT32_MAX,
 	};
 
-	/* More flows than one are worth the records that share them out. */
-	if (c->is_sender && c->flows > 1)
-		hello.eager_bytes = (uint32_t)o->eager_bytes;
 	return hello;
 }
 

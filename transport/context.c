@@ -21,7 +21,7 @@ DEVMEM_API void devmem_options_init(struct devmem_options *o)
 		.queues = 2,
 		.flows = 2,
 		.inline_bytes = 8192,
-		.eager_bytes = 256u << 10,
+		.eager_bytes = 1u << 30,
 		.chunk_bytes = 256u << 10,
 	};
 }
