@@ -60,10 +60,9 @@ static void add_row(cJSON *rows, const struct options *o, const struct row *r)
 	} else {
 		cJSON_AddNumberToObject(to, "time_us", r->us);
 		cJSON_AddNumberToObject(
-			to, o->mode == MODE_ALLREDUCE ? "algbw" : "rate",
-			r->gbps);
+			to, mode_is_coll(o->mode) ? "algbw" : "rate", r->gbps);
 	}
-	if (o->mode == MODE_ALLREDUCE)
+	if (mode_is_coll(o->mode))
 		cJSON_AddNumberToObject(to, "busbw", r->gbps * bus_factor(o));
 	if (o->mode == MODE_BANDWIDTH) {
 		cJSON_AddNumberToObject(to, "cpu_send_s_per_gb", r->cpu_tx);
