@@ -35,3 +35,18 @@ memory()
 	done
 }
 t "memory of a connection" 60 memory
+
+# Connections that nobody asks anything of take no time, and no thread.
+idle()
+{
+	local ms
+
+	make_pair
+	"$LAB_BUILD/tests/lab/many-conns" h0 h1 48 >"$log" || fail "many-conns failed"
+	cat "$log"
+	[ "$(grep -c ' 48 connections: .* 1 threads' "$log")" = 2 ] || fail "more than one thread"
+	for ms in $(sed -n 's/.* idle \([0-9]*\)\.[0-9]* ms.*/\1/p' "$log"); do
+		[ "$ms" -le 10 ] || fail "$ms ms in a second of idleness"
+	done
+}
+t "idle connections" 60 idle
