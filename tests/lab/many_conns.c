@@ -281,7 +281,7 @@ static void send_all(int peer, int count, void *buffer)
 int main(int argc, char **argv)
 {
 	int count = argc >= 4 ? atoi(argv[3]) : 0, pair[2], status = 0;
-	void *buffer = calloc(1, MESSAGE);
+	static char buffer[MESSAGE];
 	struct rlimit files;
 	pid_t child;
 
@@ -299,7 +299,7 @@ int main(int argc, char **argv)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	if (!buffer || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		die("set-up", -errno);
 	memset(buffer, 1, MESSAGE);
 	child = fork();
