@@ -15,11 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "nccl_net_abi.h"
 
 #define MAX_RANKS    64
 #define MAX_CHANNELS 16
+#define MAX_LINKS    64 /* of a rank */
 #define MAX_VARIANTS 8
 #define MAX_ROUNDS   100
 #define MAX_ENV	     16
@@ -29,7 +31,17 @@
 
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2, EXIT_SKIP = 77 };
 
-enum mode { MODE_ALLREDUCE, MODE_BANDWIDTH, MODE_LATENCY };
+enum mode {
+	MODE_ALLREDUCE,
+	MODE_ALLGATHER,
+	MODE_REDUCESCATTER,
+	MODE_BROADCAST,
+	MODE_ALLTOALL,
+	MODE_SOAK, /* the last of the collectives */
+	MODE_BANDWIDTH,
+	MODE_LATENCY,
+	MODES
+};
 enum memory { MEM_AUTO, MEM_HOST, MEM_UDMABUF };
 
 /* One setting of a comparison: environment, and optionally another plugin. */
@@ -50,7 +62,9 @@ struct options {
 	unsigned int factor;
 	int iters, warmup, check;
 	int channels;
+	bool tree; /* an all-reduce, not by the ring */
 	size_t slice;
+	int seconds, seed; /* of a soak */
 	int inflight;
 	int ranks;
 	int rank;	       /* -1: start all ranks here */
@@ -61,6 +75,8 @@ struct options {
 	int nvariants;
 	struct variant variants[MAX_VARIANTS];
 	int rounds;
+	bool limit;	   /* in turn with a bare socket */
+	bool limit_shared; /* for both ways */
 	const char *json;
 	const char *require_rx, *require_tx;
 	bool debug;
@@ -112,6 +128,9 @@ struct row {
 	double gbps;	       /* 1e9 bytes per second */
 	double cpu_tx, cpu_rx; /* user + system seconds per 1e9 bytes */
 	double lat_min, lat_med, lat_p99; /* microseconds, half round trip */
+	/* With --limit: the bare socket's figures, and ours by them. */
+	double bare, cpu_bare;	    /* GB/s or microseconds; both sides' s/GB */
+	double ratio[3], cpu_ratio; /* lower quartile, median, upper; median */
 };
 
 enum error_kind { ERR_OTHER, ERR_NET, ERR_DATA };
@@ -138,8 +157,9 @@ struct result {
 	char survivor[MAX_RANKS][1024];
 };
 
-/* options.c */
+/* options.c, options_check.c */
 void options_parse(int argc, char **argv, struct options *o);
+void options_check(const struct options *o);
 uint64_t options_digest(const struct options *o);
 size_t next_size(const struct options *o, size_t size);
 bool parse_size(const char *text, size_t *value);
@@ -152,6 +172,7 @@ double quantile(double *sorted, int n, double q);
 void sort_doubles(double *v, int n);
 void printable(char *text, size_t size);
 const char *mode_name(enum mode m);
+bool mode_is_coll(enum mode m);
 __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
 
 /* wire.c: messages between ranks and launcher */
@@ -168,7 +189,7 @@ enum msg_type {
 };
 
 #define MSG_MAGIC	0x62766564u
-#define GATHER_MAX	((size_t)MAX_CHANNELS * NCCL_NET_HANDLE_MAXSIZE)
+#define GATHER_MAX	((size_t)MAX_LINKS * NCCL_NET_HANDLE_MAXSIZE)
 #define GATHER_CMD_DONE 1u /* flag of a reply: --pause-cmd has ended */
 
 struct msg_head {
@@ -219,12 +240,23 @@ struct rank;
 int plugin_open(struct rank *r, const struct variant *v);
 void plugin_close(struct rank *r);
 void log_setup(int rank, bool debug);
+__attribute__((format(printf, 5, 6))) void log_line(ncclDebugLogLevel level,
+						    unsigned long flags,
+						    const char *file, int line,
+						    const char *fmt, ...);
 void log_last_warn(char *buf, size_t size);
 void log_path(struct path_report *p);
 const char *nccl_name(ncclResult_t rc);
 
 /* tcp_net.c: the built-in variant "tcp" */
 extern const ncclNet_v11_t tcp_net;
+int tcp_net_fd(const void *comm);
+
+/* limit.c: the plugin in turn with a bare socket */
+int limit_open(struct rank *r);
+void limit_close(void);
+int limit_bandwidth(struct rank *r, size_t size);
+int limit_latency(struct rank *r, size_t size, double *us);
 
 /* memory.c */
 struct buffer {
@@ -237,7 +269,8 @@ bool udmabuf_works(char *why, size_t size);
 int buffer_alloc(struct buffer *b, enum memory kind, size_t size);
 void buffer_free(struct buffer *b);
 void fill_floats(float *v, size_t n, int rank, int ranks, uint32_t iter);
-uint64_t wrong_floats(const float *v, size_t n, int ranks, uint32_t iter);
+uint64_t wrong_floats(const float *v, size_t n, size_t at, int from, int to,
+		      int ranks, uint32_t iter);
 void fill_bytes(void *data, size_t n, uint64_t seed);
 uint64_t wrong_bytes(const void *data, size_t n, uint64_t seed);
 
@@ -263,7 +296,7 @@ struct rank {
 	struct plugin plugin;
 	enum memory memory;
 	int nlinks;
-	struct link links[MAX_CHANNELS];
+	struct link links[MAX_LINKS];
 	size_t size;   /* row at work, for error text */
 	uint32_t iter; /* verified iteration, never repeats */
 	unsigned int idle;
@@ -287,8 +320,9 @@ int rank_idle(struct rank *r, const char *what);
 int links_open(struct rank *r, size_t buffer_size);
 void links_close(struct rank *r);
 
-/* ring.c, p2p.c: what the ranks do */
-int ring_run(struct rank *r);
+/* coll.c, p2p.c: what the ranks do */
+int coll_run(struct rank *r);
+int coll_lanes(const struct options *o);
 int bandwidth_run(struct rank *r);
 int latency_run(struct rank *r);
 

@@ -61,14 +61,23 @@ static void add_row(cJSON *rows, const struct options *o, const struct row *r)
 	} else {
 		cJSON_AddNumberToObject(to, "time_us", r->us);
 		cJSON_AddNumberToObject(
-			to, o->mode == MODE_ALLREDUCE ? "algbw" : "rate",
-			r->gbps);
+			to, mode_is_coll(o->mode) ? "algbw" : "rate", r->gbps);
 	}
-	if (o->mode == MODE_ALLREDUCE)
+	if (mode_is_coll(o->mode))
 		cJSON_AddNumberToObject(to, "busbw", r->gbps * bus_factor(o));
 	if (o->mode == MODE_BANDWIDTH) {
 		cJSON_AddNumberToObject(to, "cpu_send_s_per_gb", r->cpu_tx);
 		cJSON_AddNumberToObject(to, "cpu_recv_s_per_gb", r->cpu_rx);
+	}
+	if (o->limit) {
+		cJSON_AddNumberToObject(to, "limit", r->bare);
+		cJSON_AddNumberToObject(to, "ratio", r->ratio[1]);
+		cJSON_AddNumberToObject(to, "ratio_25", r->ratio[0]);
+		cJSON_AddNumberToObject(to, "ratio_75", r->ratio[2]);
+	}
+	if (o->limit && o->mode == MODE_BANDWIDTH) {
+		cJSON_AddNumberToObject(to, "cpu_limit_s_per_gb", r->cpu_bare);
+		cJSON_AddNumberToObject(to, "cpu_ratio", r->cpu_ratio);
 	}
 	cJSON_AddNumberToObject(to, "checked", r->checked);
 	if (r->checked)

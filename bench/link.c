@@ -134,9 +134,9 @@ static int end_register(struct rank *r, struct end *e, size_t size)
  */
 int links_open(struct rank *r, size_t buffer_size)
 {
-	static char mine[MAX_CHANNELS][NCCL_NET_HANDLE_MAXSIZE];
+	static char mine[MAX_LINKS][NCCL_NET_HANDLE_MAXSIZE];
 	static char all[MAX_RANKS][GATHER_MAX];
-	static char handles[MAX_CHANNELS][NCCL_NET_HANDLE_MAXSIZE];
+	static char handles[MAX_LINKS][NCCL_NET_HANDLE_MAXSIZE];
 	size_t len = (size_t)r->nlinks * NCCL_NET_HANDLE_MAXSIZE;
 	int i, rc, peer;
 

@@ -157,8 +157,12 @@ void fill_floats(float *v, size_t n, int rank, int ranks, uint32_t iter)
 		v[i] = (float)(int)(value(i, rank, iter) >> shift);
 }
 
-/* How many of `n` results differ from the sum over the ranks. */
-uint64_t wrong_floats(const float *v, size_t n, int ranks, uint32_t iter)
+/*
+ * How many of `n` results differ from the sum of the inputs from `at` on of the
+ * ranks from `from` to below `to`.
+ */
+uint64_t wrong_floats(const float *v, size_t n, size_t at, int from, int to,
+		      int ranks, uint32_t iter)
 {
 	int shift = value_shift(ranks), rank;
 	uint64_t wrong = 0;
@@ -167,8 +171,8 @@ uint64_t wrong_floats(const float *v, size_t n, int ranks, uint32_t iter)
 
 	for (i = 0; i < n; i++) {
 		sum = 0;
-		for (rank = 0; rank < ranks; rank++)
-			sum += value(i, rank, iter) >> shift;
+		for (rank = from; rank < to; rank++)
+			sum += value(at + i, rank, iter) >> shift;
 		wrong += v[i] != (float)(int)sum;
 	}
 	return wrong;

@@ -35,6 +35,11 @@ static void sum(float *out, int ranks, uint32_t iter)
 	}
 }
 
+static uint64_t wrong_sum(const float *v, size_t n, int ranks, uint32_t iter)
+{
+	return wrong_floats(v, n, 0, 0, ranks, ranks, iter);
+}
+
 static void test_floats(void)
 {
 	static float out[N], in[N];
@@ -44,26 +49,31 @@ static void test_floats(void)
 
 	for (ranks = 2; ranks <= MAX_RANKS; ranks++) {
 		sum(out, ranks, 7);
-		expect(!wrong_floats(out, N, ranks, 7), "sum is exact", ranks);
-		expect(wrong_floats(out, N, ranks, 8) > N * 99 / 100,
+		expect(!wrong_sum(out, N, ranks, 7), "sum is exact", ranks);
+		expect(wrong_sum(out, N, ranks, 8) > N * 99 / 100,
 		       "another iteration is wrong", ranks);
-		expect(wrong_floats(out + 1, N - 1, ranks, 7) > N * 99 / 100,
+		expect(wrong_sum(out + 1, N - 1, ranks, 7) > N * 99 / 100,
 		       "another place is wrong", ranks);
 	}
 	sum(out, RANKS, 7);
 	for (i = 0; i < sizeof(out); i++) {
 		bytes[i] ^= 1 << i % 8;
-		expect(wrong_floats(out, N, RANKS, 7) == 1, "one flipped bit",
-		       i);
+		expect(wrong_sum(out, N, RANKS, 7) == 1, "one flipped bit", i);
 		bytes[i] ^= 1 << i % 8;
 	}
 	fill_floats(in, N, 3, RANKS, 7);
+	expect(!wrong_floats(in + 9, N - 9, 9, 3, 4, RANKS, 7),
+	       "a rank's own, from a place on", 3);
+	expect(wrong_floats(in, N, 0, 2, 3, RANKS, 7) > N * 99 / 100,
+	       "another rank's is wrong", 3);
+	expect(wrong_floats(in, N, 1, 3, 4, RANKS, 7) > N * 99 / 100,
+	       "a neighbour's is wrong", 3);
 	for (i = 0; i < N; i++)
 		out[i] -= in[i];
-	expect(wrong_floats(out, N, RANKS, 7) > N * 99 / 100, "a rank left out",
+	expect(wrong_sum(out, N, RANKS, 7) > N * 99 / 100, "a rank left out",
 	       3);
 	memset(out, 0xff, sizeof(out));
-	expect(wrong_floats(out, N, RANKS, 7) == N, "nothing written", 0);
+	expect(wrong_sum(out, N, RANKS, 7) == N, "nothing written", 0);
 }
 
 static void test_bytes(void)

@@ -20,10 +20,14 @@ enum {
 	OPT_MEMORY,
 	OPT_CHANNELS,
 	OPT_SLICE,
+	OPT_ALGO,
+	OPT_SECONDS,
+	OPT_SEED,
 	OPT_INFLIGHT,
 	OPT_TIMEOUT,
 	OPT_VARIANT,
 	OPT_ROUNDS,
+	OPT_LIMIT,
 	OPT_JSON,
 	OPT_REQUIRE_RX,
 	OPT_REQUIRE_TX,
@@ -66,16 +70,23 @@ static const struct argp_option table[] = {
 	  "data each, every element compared; default 1, 0: none",
 	  0 },
 	{ "channels", OPT_CHANNELS, "N", 0,
-	  "rings of an all-reduce, default "
+	  "channels of a collective, default "
 	  "1",
 	  0 },
+	{ "algo", OPT_ALGO, "ring|tree", 0, "of an all-reduce, default ring",
+	  0 },
 	{ "slice", OPT_SLICE, "SIZE", 0,
-	  "largest message of an all-reduce, "
+	  "largest message of a collective, "
 	  "default 512K; a connection's buffer is 8 of them",
 	  0 },
 	{ "inflight", OPT_INFLIGHT, "N", 0,
 	  "messages in flight (bandwidth), "
 	  "default 8",
+	  0 },
+	{ "seconds", OPT_SECONDS, "S", 0, "how long to soak, default 600", 0 },
+	{ "seed", OPT_SEED, "N", 0,
+	  "of the random collectives, sizes, slices, channels, turns and "
+	  "pauses of a soak, default 1",
 	  0 },
 	{ 0, 0, 0, 0, "Where:", 2 },
 	{ "ranks", OPT_RANKS, "N", 0, "processes, default 2", 0 },
@@ -99,7 +110,12 @@ static const struct argp_option table[] = {
 	  0 },
 	{ "rounds", OPT_ROUNDS, "N", 0,
 	  "times that all variants are measured, "
-	  "default 5",
+	  "default 5; with --limit 25",
+	  0 },
+	{ "limit", OPT_LIMIT, "shared", OPTION_ARG_OPTIONAL,
+	  "measure in turn with a bare send and recv loop over a TCP socket, "
+	  "in the same processes and memory (bandwidth, latency); shared: "
+	  "one socket for both ways of a latency",
 	  0 },
 	{ 0, 0, 0, 0, "Output and verdict:", 4 },
 	{ "json", OPT_JSON, "FILE", 0, "write the same data as JSON", 0 },
@@ -285,17 +301,28 @@ static void memory_arg(struct argp_state *s, struct options *o,
 	argp_error(s, "--memory %s: want auto, udmabuf or host", text);
 }
 
+static const char modes[] =
+	"allreduce|allgather|reducescatter|broadcast|alltoall|soak|bandwidth|"
+	"latency";
+
+static void algo_arg(struct argp_state *s, struct options *o, const char *text)
+{
+	o->tree = !strcmp(text, "tree");
+	if (!o->tree && strcmp(text, "ring"))
+		argp_error(s, "--algo %s: want ring or tree", text);
+}
+
 static void mode_arg(struct argp_state *s, struct options *o, const char *text)
 {
 	int i;
 
-	for (i = MODE_ALLREDUCE; i <= MODE_LATENCY; i++) {
+	for (i = 0; i < MODES; i++) {
 		if (!strcmp(text, mode_name(i))) {
 			o->mode = i;
 			return;
 		}
 	}
-	argp_error(s, "\"%s\": want allreduce, bandwidth or latency", text);
+	argp_error(s, "\"%s\": want %s", text, modes);
 }
 
 static error_t parse_size_opt(int key, char *arg, struct argp_state *s)
@@ -326,6 +353,15 @@ static error_t parse_size_opt(int key, char *arg, struct argp_state *s)
 		return 0;
 	case OPT_SLICE:
 		o->slice = size_arg(s, "slice", arg);
+		return 0;
+	case OPT_ALGO:
+		algo_arg(s, o, arg);
+		return 0;
+	case OPT_SECONDS:
+		o->seconds = number(s, "seconds", arg, 1, 86400);
+		return 0;
+	case OPT_SEED:
+		o->seed = number(s, "seed", arg, 0, 1000000000);
 		return 0;
 	case OPT_INFLIGHT:
 		o->inflight = number(s, "inflight", arg, 1, MAX_INFLIGHT);
@@ -394,6 +430,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 	case OPT_ROUNDS:
 		o->rounds = number(s, "rounds", arg, 1, MAX_ROUNDS);
 		return 0;
+	case OPT_LIMIT:
+		o->limit = true;
+		o->limit_shared = arg;
+		if (arg && strcmp(arg, "shared"))
+			argp_error(s, "--limit=%s: want shared, or nothing",
+				   arg);
+		return 0;
 	case OPT_JSON:
 		o->json = arg;
 		return 0;
@@ -415,16 +458,10 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		mode_arg(s, o, arg);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		argp_error(s, "want allreduce, bandwidth or latency");
+		argp_error(s, "want %s", modes);
 		return 0;
 	}
 	return parse_place_opt(key, arg, s);
-}
-
-static _Noreturn void usage(const char *text)
-{
-	complain("%s; see --help", text);
-	exit(EXIT_USAGE);
 }
 
 static void defaults(struct options *o)
@@ -434,6 +471,11 @@ static void defaults(struct options *o)
 		int iters, warmup;
 	} by_mode[] = {
 		[MODE_ALLREDUCE] = { 8, 64 << 20, 20, 2 },
+		[MODE_ALLGATHER] = { 8, 64 << 20, 20, 2 },
+		[MODE_REDUCESCATTER] = { 8, 64 << 20, 20, 2 },
+		[MODE_BROADCAST] = { 8, 64 << 20, 20, 2 },
+		[MODE_ALLTOALL] = { 8, 64 << 20, 20, 2 },
+		[MODE_SOAK] = { 64 << 20, 64 << 20, 1, 0 },
 		[MODE_BANDWIDTH] = { 64 << 10, 16 << 20, 0, 32 },
 		[MODE_LATENCY] = { 8, 64 << 10, 1000, 50 },
 	};
@@ -448,74 +490,14 @@ static void defaults(struct options *o)
 		o->iters = by_mode[o->mode].iters;
 	if (o->warmup < 0)
 		o->warmup = by_mode[o->mode].warmup;
+	if (!o->rounds)
+		o->rounds = o->limit ? 25 : 5;
+	if (o->mode == MODE_SOAK) {
+		o->min_bytes = o->max_bytes;
+		o->timeout_s += o->seconds;
+	}
 	if (!o->ranks)
 		o->ranks = o->nnetns ? o->nnetns : 2;
-}
-
-static void check_faults(const struct options *o)
-{
-	int faults = (o->kill_rank >= 0) + !!o->break_cmd + !!o->pause_cmd;
-
-	if (!faults && o->pause_at < 0)
-		return;
-	if (o->mode != MODE_ALLREDUCE || o->rank >= 0 || o->nvariants)
-		usage("--kill-rank, --break-cmd and --pause-at-iter want "
-		      "allreduce with all ranks on one machine and no "
-		      "--variant");
-	if (o->kill_rank >= o->ranks)
-		usage("--kill-rank: there is no such rank");
-	if ((o->pause_at >= 0) != !!o->pause_cmd)
-		usage("--pause-at-iter and --pause-cmd go together");
-	if (faults > 1)
-		usage("--kill-rank, --break-cmd and --pause-cmd exclude each "
-		      "other");
-}
-
-static void check_variants(const struct options *o)
-{
-	int i, j;
-
-	if (o->nvariants == 1)
-		usage("one --variant compares nothing: give two or more");
-	for (i = 0; i < o->nvariants; i++) {
-		if (o->variants[i].tcp && o->mode == MODE_ALLREDUCE)
-			usage("the variant tcp is for bandwidth and latency");
-		for (j = 0; j < i; j++)
-			if (!strcmp(o->variants[i].name, o->variants[j].name))
-				usage("two variants have the same name");
-	}
-}
-
-static void check(const struct options *o)
-{
-	size_t align = o->mode == MODE_ALLREDUCE ? sizeof(float) : 1, size;
-	int rows = 0;
-
-	if (o->min_bytes > o->max_bytes)
-		usage("--minbytes is above --maxbytes");
-	if (o->min_bytes % align || o->slice % align)
-		usage("sizes of an all-reduce are multiples of 4 bytes");
-	if (o->slice > 1 << 30 || o->slice < 64)
-		usage("--slice: want 64 bytes to 1 GiB");
-	if (o->mode != MODE_ALLREDUCE && o->max_bytes > 1 << 30)
-		usage("--maxbytes: messages are at most 1 GiB");
-	if (o->mode != MODE_ALLREDUCE && o->ranks != 2)
-		usage("bandwidth and latency want --ranks 2");
-	if (o->nnetns && o->nnetns != o->ranks)
-		usage("--netns wants one name for each rank");
-	if (o->nnetns && o->rank >= 0)
-		usage("--netns is for ranks of one machine; with --rank use "
-		      "ip netns exec");
-	if ((o->rank >= 0) != !!o->bootstrap)
-		usage("--rank and --bootstrap go together");
-	if (o->rank >= o->ranks)
-		usage("--rank: not below --ranks");
-	for (size = o->min_bytes; size; size = next_size(o, size))
-		rows++;
-	if (rows > MAX_ROWS)
-		usage("more sizes than fit a table of 64 lines");
-	check_faults(o);
-	check_variants(o);
 }
 
 /* The size after `size` in the table; 0 after the last. */
@@ -536,10 +518,11 @@ uint64_t options_digest(const struct options *o)
 	int n, i;
 
 	n = snprintf(text, sizeof(text),
-		     "%d %zu %zu %u %d %d %d %d %zu %d %d %d %d", o->mode,
-		     o->min_bytes, o->max_bytes, o->factor, o->iters, o->warmup,
-		     o->check, o->channels, o->slice, o->inflight, o->ranks,
-		     o->rounds, o->nvariants);
+		     "%d %d %d %d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d",
+		     o->mode, o->tree, o->seconds, o->seed, o->min_bytes,
+		     o->max_bytes, o->factor, o->iters, o->warmup, o->check,
+		     o->channels, o->slice, o->inflight, o->ranks, o->rounds,
+		     o->limit + o->limit_shared, o->nvariants);
 	for (i = 0; i < o->nvariants; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %s",
 			      o->variants[i].name);
@@ -553,7 +536,7 @@ void options_parse(int argc, char **argv, struct options *o)
 	static const struct argp argp = {
 		.options = table,
 		.parser = parse_opt,
-		.args_doc = "allreduce|bandwidth|latency",
+		.args_doc = modes,
 		.doc = "Measures an NCCL net plugin without NCCL and without a "
 		       "GPU, and checks every byte that it moves.\v"
 		       "Exit status: 0 all data right and every call "
@@ -573,8 +556,9 @@ void options_parse(int argc, char **argv, struct options *o)
 	o->slice = 512 << 10;
 	o->inflight = 8;
 	o->rank = -1;
+	o->seconds = 600;
+	o->seed = 1;
 	o->timeout_s = 120;
-	o->rounds = 5;
 	o->kill_rank = -1;
 	o->kill_after_ms = 100;
 	o->expect_error_ms = 2000;
@@ -585,7 +569,7 @@ void options_parse(int argc, char **argv, struct options *o)
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, o);
 	defaults(o);
-	check(o);
+	options_check(o);
 	debug = getenv("NCCL_DEBUG");
 	if (debug &&
 	    (!strcasecmp(debug, "INFO") || !strcasecmp(debug, "TRACE")))

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "p2p.h"
 
 /*
  * A connection's buffer is at most this, or one message if that is larger:
@@ -15,19 +15,7 @@
  */
 #define BUFFER_MAX ((size_t)32 << 20)
 
-struct stream {
-	struct rank *r;
-	struct end *end;
-	bool send;
-	size_t size;   /* of a message */
-	size_t stride; /* from one slot of the buffer to the next */
-	int slots, inflight;
-	bool verify;
-	uint64_t posted, done, wrong;
-	void *req[MAX_INFLIGHT];
-};
-
-static char *stream_slot(const struct stream *s, uint64_t nr)
+char *stream_slot(const struct stream *s, uint64_t nr)
 {
 	return (char *)s->end->buf.base + nr % s->slots * s->stride;
 }
@@ -140,8 +128,7 @@ static int stream_test(struct stream *s, bool *moved)
 	return 0;
 }
 
-/* Moves `count` messages, counting one posted before, `inflight` at a time. */
-static int stream_run(struct stream *s, uint64_t count)
+int stream_run(struct stream *s, uint64_t count)
 {
 	uint64_t end = s->done + count;
 	uint64_t depth = s->verify && s->slots < s->inflight ? s->slots :
@@ -168,8 +155,8 @@ static int stream_run(struct stream *s, uint64_t count)
 	return 0;
 }
 
-static struct stream stream_of(struct rank *r, struct end *e, bool send,
-			       size_t size, int inflight)
+struct stream stream_of(struct rank *r, struct end *e, bool send, size_t size,
+			int inflight)
 {
 	struct stream s = { .r = r,
 			    .end = e,
@@ -289,16 +276,20 @@ int bandwidth_run(struct rank *r)
 	r->links[0].tx.peer = r->rank == 0 ? 1 : -1;
 	r->links[0].rx.peer = r->rank == 1 ? 0 : -1;
 	rc = links_open(r, link_bytes(r->o));
+	if (!rc && r->o->limit)
+		rc = limit_open(r);
 	for (size = r->o->min_bytes; !rc && size; size = next_size(r->o, size))
-		rc = bandwidth_row(r, size);
+		rc = r->o->limit ? limit_bandwidth(r, size) :
+				   bandwidth_row(r, size);
+	limit_close();
 	return rc ? rc : r->error.code;
 }
 
 /*
- * `count` messages there and back; `us` takes the times or is NULL. A receive
- * is posted before the message that makes the peer send to it, as NCCL's are.
+ * A receive is posted before the message that makes the peer send to it, as
+ * NCCL's are.
  */
-static int pings(struct stream *tx, struct stream *rx, int count, double *us)
+int pings(struct stream *tx, struct stream *rx, int count, double *us)
 {
 	bool first = !tx->r->rank, moved;
 	int64_t start;
@@ -380,8 +371,12 @@ int latency_run(struct rank *r)
 		r->links[i].rx.peer = r->rank == i ? -1 : i;
 	}
 	rc = links_open(r, r->o->max_bytes);
+	if (!rc && r->o->limit)
+		rc = limit_open(r);
 	for (size = r->o->min_bytes; !rc && size; size = next_size(r->o, size))
-		rc = latency_row(r, size, us);
+		rc = r->o->limit ? limit_latency(r, size, us) :
+				   latency_row(r, size, us);
+	limit_close();
 	free(us);
 	return rc ? rc : r->error.code;
 }

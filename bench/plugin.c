@@ -139,9 +139,8 @@ static void note_path(struct path_report *p, const char *line)
 	}
 }
 
-__attribute__((format(printf, 5, 6))) static void
-log_line(ncclDebugLogLevel level, unsigned long flags, const char *file,
-	 int line, const char *fmt, ...)
+void log_line(ncclDebugLogLevel level, unsigned long flags, const char *file,
+	      int line, const char *fmt, ...)
 {
 	char text[2048], out[2200];
 	va_list ap;

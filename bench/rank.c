@@ -191,15 +191,9 @@ static int pick_memory(struct rank *r)
 
 static int measure(struct rank *r)
 {
-	switch (r->o->mode) {
-	case MODE_ALLREDUCE:
-		return ring_run(r);
-	case MODE_BANDWIDTH:
-		return bandwidth_run(r);
-	case MODE_LATENCY:
-		return latency_run(r);
-	}
-	return EXIT_USAGE;
+	if (mode_is_coll(r->o->mode))
+		return coll_run(r);
+	return r->o->mode == MODE_LATENCY ? latency_run(r) : bandwidth_run(r);
 }
 
 static int start(struct rank *r, const struct variant *v)

@@ -8,24 +8,29 @@
 
 #include "bench.h"
 
-/* Bytes on each link per byte of an all-reduce: nccl-tests' bus bandwidth. */
+/* Bytes on each link per byte of the whole: nccl-tests' bus bandwidth. */
 double bus_factor(const struct options *o)
 {
-	return 2.0 * (o->ranks - 1) / o->ranks;
+	double others = o->ranks - 1;
+
+	switch (o->mode) {
+	case MODE_ALLREDUCE:
+		return 2 * others / o->ranks;
+	case MODE_ALLGATHER:
+	case MODE_REDUCESCATTER:
+	case MODE_ALLTOALL:
+		return others / o->ranks;
+	default:
+		return 1;
+	}
 }
 
 /* The figure that variants are compared by. */
 double row_metric(const struct options *o, const struct row *row)
 {
-	switch (o->mode) {
-	case MODE_ALLREDUCE:
-		return row->gbps * bus_factor(o);
-	case MODE_BANDWIDTH:
-		return row->gbps;
-	case MODE_LATENCY:
+	if (o->mode == MODE_LATENCY)
 		return row->lat_med;
-	}
-	return 0;
+	return mode_is_coll(o->mode) ? row->gbps * bus_factor(o) : row->gbps;
 }
 
 /* With the gather off, payload stays where it landed: nothing to compare. */
@@ -51,17 +56,42 @@ static void print_unchecked(const struct options *o, const struct variant *v)
 		       v ? v->name : "", v ? " is " : "");
 }
 
+static void print_limit_columns(const struct options *o)
+{
+	printf("#\n# %d blocks of each in turn; a ratio is of two blocks, "
+	       "plugin by limit%s\n"
+	       "#                    %s            ratio                   %s"
+	       "\n#       size     limit    plugin   median     25 %%     "
+	       "75 %%%s  #wrong\n",
+	       o->rounds,
+	       o->mode == MODE_LATENCY ? ": less is better" :
+					 ", cpu of both sides",
+	       o->mode == MODE_LATENCY ? "us, half r.t." : "GB/s         ",
+	       o->mode == MODE_LATENCY ? "" : "    cpu s/GB",
+	       o->mode == MODE_LATENCY ? "" : "     limit   plugin    ratio");
+}
+
 static void print_columns(const struct options *o)
 {
-	switch (o->mode) {
-	case MODE_ALLREDUCE:
+	if (o->limit) {
+		print_limit_columns(o);
+		return;
+	}
+	if (o->mode == MODE_SOAK) {
+		printf("#\n# iterations     time      rate  #wrong\n"
+		       "#                (us)    (GB/s)\n");
+		return;
+	}
+	if (mode_is_coll(o->mode)) {
 		printf("#\n#                                                   "
 		       "           out-of-place\n"
 		       "#       size         count      type   redop    root  "
 		       "   time   algbw   busbw #wrong\n"
 		       "#        (B)    (elements)                            "
 		       "   (us)  (GB/s)  (GB/s)\n");
-		break;
+		return;
+	}
+	switch (o->mode) {
 	case MODE_BANDWIDTH:
 		printf("#\n"
 		       "#       size       time      rate  cpu send  cpu recv"
@@ -73,6 +103,8 @@ static void print_columns(const struct options *o)
 		printf("#\n"
 		       "#       size        min    median       p99  #wrong\n"
 		       "#        (B)       (us)      (us)      (us) (bytes)\n");
+		break;
+	default:
 		break;
 	}
 }
@@ -114,7 +146,7 @@ void report_header(const struct options *o, const struct result *res)
 	       "check %d\n# command: %s\n",
 	       mode_name(o->mode), o->ranks, o->min_bytes, o->max_bytes,
 	       o->factor, o->check, o->command);
-	if (o->mode == MODE_ALLREDUCE)
+	if (mode_is_coll(o->mode))
 		printf("# %d channels, slice %zu bytes, warmup iters: %d "
 		       "iters: %d\n",
 		       o->channels, o->slice, o->warmup, o->iters);
@@ -143,20 +175,48 @@ static const char *wrong_text(char *buf, size_t size, const struct row *row)
 	return buf;
 }
 
+static void report_coll_row(const struct options *o, const struct row *row,
+			    const char *a, const char *wrong)
+{
+	bool reduces = o->mode == MODE_ALLREDUCE ||
+		       o->mode == MODE_REDUCESCATTER;
+
+	printf("%12llu  %12llu  %8s  %6s  %6d  %7s  %6.2f  %6.2f  "
+	       "%5s\n",
+	       (unsigned long long)row->size,
+	       (unsigned long long)row->size / sizeof(float), "float",
+	       reduces ? "sum" : "none", o->mode == MODE_BROADCAST ? 0 : -1, a,
+	       row->gbps, row->gbps * bus_factor(o), wrong);
+}
+
+static void report_limit_row(const struct options *o, const struct row *row)
+{
+	char wrong[32];
+
+	printf("%12llu %9.3f %9.3f  %7.3f  %7.3f  %7.3f",
+	       (unsigned long long)row->size, row->bare, row_metric(o, row),
+	       row->ratio[1], row->ratio[0], row->ratio[2]);
+	if (o->mode == MODE_BANDWIDTH)
+		printf("  %8.3f %8.3f %8.3f", row->cpu_bare,
+		       row->cpu_tx + row->cpu_rx, row->cpu_ratio);
+	printf(" %7s\n", wrong_text(wrong, sizeof(wrong), row));
+	fflush(stdout);
+}
+
 void report_row(const struct options *o, const struct row *row)
 {
 	char a[32], b[32], c[32], wrong[32];
 
+	if (o->limit) {
+		report_limit_row(o, row);
+		return;
+	}
 	wrong_text(wrong, sizeof(wrong), row);
 	digits(a, sizeof(a), row->us);
 	switch (o->mode) {
-	case MODE_ALLREDUCE:
-		printf("%12llu  %12llu  %8s  %6s  %6d  %7s  %6.2f  %6.2f  "
-		       "%5s\n",
-		       (unsigned long long)row->size,
-		       (unsigned long long)row->size / sizeof(float), "float",
-		       "sum", -1, a, row->gbps, row->gbps * bus_factor(o),
-		       wrong);
+	case MODE_SOAK:
+		printf("%12llu %9s %9.3f %7s\n",
+		       (unsigned long long)row->checked, a, row->gbps, wrong);
 		break;
 	case MODE_BANDWIDTH:
 		printf("%12llu %10s %9.3f %9s %9s %7s\n",
@@ -168,6 +228,9 @@ void report_row(const struct options *o, const struct row *row)
 		printf("%12llu %10.2f %9.2f %9.2f %7s\n",
 		       (unsigned long long)row->size, row->lat_min,
 		       row->lat_med, row->lat_p99, wrong);
+		break;
+	default:
+		report_coll_row(o, row, a, wrong);
 		break;
 	}
 	fflush(stdout);
@@ -240,7 +303,7 @@ static void print_summary(const struct options *o, const struct result *res)
 	if (checked)
 		printf("# Out of bounds values : %llu %s\n",
 		       (unsigned long long)wrong, wrong ? "FAILED" : "OK");
-	if (o->mode == MODE_ALLREDUCE)
+	if (mode_is_coll(o->mode) && o->mode != MODE_SOAK)
 		printf("# Avg bus bandwidth    : %g\n", bus);
 }
 

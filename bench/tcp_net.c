@@ -2,10 +2,10 @@
 /*
  * tcp_net.c - the variant "tcp": one ordinary TCP socket for a connection,
  * driven by non-blocking send and recv, behind the same table as a plugin, so
- * that the measuring loop is the same. It is the limit to compare with: no
- * framing, so a receive must be posted with exactly the size that is sent. That
- * is so in bandwidth and latency, and the reason why an all-reduce over it is
- * refused.
+ * that the measuring loop is the same; --limit compares with a loop without the
+ * table. No framing, so a receive must be posted with exactly the size that is
+ * sent. That is so in bandwidth and latency, and the reason why an all-reduce
+ * over it is refused.
  */
 #include <errno.h>
 #include <ifaddrs.h>
@@ -216,6 +216,11 @@ static ncclResult_t tcp_accept(void *listen_comm, void **comm,
 			       sys_fail("accept", fd);
 	*comm = comm_new(fd, false);
 	return *comm ? ncclSuccess : sys_fail("accept", fd);
+}
+
+int tcp_net_fd(const void *comm)
+{
+	return ((const struct tcp_comm *)comm)->fd;
 }
 
 static ncclResult_t tcp_reg(void *comm, void *data, size_t size, int type,

@@ -70,10 +70,23 @@ void printable(char *text, size_t size)
 
 const char *mode_name(enum mode m)
 {
-	static const char *const names[] = { "allreduce", "bandwidth",
-					     "latency" };
+	static const char *const names[MODES] = {
+		[MODE_ALLREDUCE] = "allreduce",
+		[MODE_ALLGATHER] = "allgather",
+		[MODE_REDUCESCATTER] = "reducescatter",
+		[MODE_BROADCAST] = "broadcast",
+		[MODE_ALLTOALL] = "alltoall",
+		[MODE_SOAK] = "soak",
+		[MODE_BANDWIDTH] = "bandwidth",
+		[MODE_LATENCY] = "latency",
+	};
 
 	return names[m];
+}
+
+bool mode_is_coll(enum mode m)
+{
+	return m <= MODE_SOAK;
 }
 
 /* One line on stderr in one write, so that lines of ranks do not mix. */

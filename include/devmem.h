@@ -92,6 +92,7 @@ struct devmem_options {
 	unsigned int queues;  /* receive queues to bind the pool to */
 	unsigned int flows;   /* TCP connections for payload, 1..16 */
 	size_t inline_bytes;  /* messages up to this travel on control */
+	size_t eager_bytes;   /* the same, to a receiver by host memory */
 	size_t chunk_bytes;   /* larger ones are cut in pieces of this */
 	unsigned int timeout; /* seconds a peer's host may be silent, 1..3600 */
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */

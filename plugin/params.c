@@ -64,6 +64,14 @@ const struct param params[] = {
 	  .preset = "8K",
 	  .sentence = "Messages up to this size travel on the control "
 		      "connection." },
+	{ .name = "NCCL_DEVMEM_EAGER_BYTES",
+	  .kind = PARAM_SIZE,
+	  .offset = AT(eager_bytes),
+	  .min = 0,
+	  .max = 1u << 30,
+	  .preset = "1G",
+	  .sentence = "The same where payload is received by host memory: "
+		      "larger ones are spread over flows." },
 	{ .name = "NCCL_DEVMEM_CHUNK_BYTES",
 	  .kind = PARAM_SIZE,
 	  .offset = AT(chunk_bytes),

@@ -29,7 +29,7 @@ struct devmem_conn *conn_new(struct devmem *ctx, struct nic *nic,
 	c->nic = nic;
 	c->is_sender = is_sender;
 	c->control.fd = -1;
-	c->tx.inline_bytes = o->inline_bytes;
+	c->inline_bytes = o->inline_bytes;
 	c->tx.chunk_bytes = o->chunk_bytes;
 	pthread_mutex_init(&c->mr_lock, NULL);
 	ctx_add(ctx, c);
@@ -45,6 +45,35 @@ int conn_make_flows(struct devmem_conn *c, unsigned int count)
 	for (unsigned int i = 0; i < count; i++)
 		c->flow[i].fd = -1;
 	return 0;
+}
+
+struct wire_hello conn_hello(const struct devmem_conn *c)
+{
+	const struct devmem_options *o = ctx_options(c->ctx);
+	struct wire_hello hello = {
+		.major = WIRE_VERSION_MAJOR,
+		.minor = WIRE_VERSION_MINOR,
+		.inline_bytes = (uint32_t)o->inline_bytes,
+		.eager_bytes = c->is_sender ? (uint32_t)o->eager_bytes :
+					      UINT32_MAX,
+	};
+
+	return hello;
+}
+
+void conn_settle(struct devmem_conn *c, bool host)
+{
+	uint32_t mine = conn_hello(c).eager_bytes;
+	size_t eager = mine < c->peer_eager ? mine : c->peer_eager;
+
+	if (host && eager > c->inline_bytes)
+		c->inline_bytes = eager;
+	c->ungranted = host && c->peer_minor >= 1;
+	if (!c->is_sender)
+		wire_reader_inline_early(&c->control.in,
+					 c->inline_bytes > WIRE_MAX_PAYLOAD ?
+						 (uint32_t)c->inline_bytes :
+						 WIRE_MAX_PAYLOAD);
 }
 
 int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
@@ -63,7 +92,7 @@ int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
 	     c->error);
 
 	/* Best effort: a full socket means that the peer does not listen. */
-	if (!c->control.eof && c->control.out &&
+	if (!c->control.eof && c->control.out && control_may_speak(c) &&
 	    control_has_room(&c->control, WIRE_MAX_RECORD)) {
 		control_put_done(&c->control,
 				 wire_put_error(control_put(&c->control), -err,
@@ -229,10 +258,12 @@ DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
 	if (c->is_sender)
 		return -EINVAL;
 	rc = request_new(c, addr, size, mr, out);
+	if (rc)
+		return rc;
+	rx_post(c, *out);
 	/* The peer may start now; what it sends is for devmem_test() to see. */
-	if (!rc)
-		rx_send_grants(c);
-	return rc;
+	rx_send_grants(c);
+	return 0;
 }
 
 DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size)

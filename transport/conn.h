@@ -40,6 +40,7 @@ struct devmem_request {
 	struct devmem_conn *conn;
 	enum request_state state;
 	bool announced;	 /* receive: total is known */
+	bool wants_leave; /* receive: small, and yet it waits for a grant */
 	uint64_t seq;	 /* which message of the connection */
 	uint8_t *addr;	 /* as the CPU sees it, or an offset in mem */
 	struct txmem *mem; /* send: the dma-buf, if the NIC reads it itself */
@@ -80,6 +81,12 @@ struct control {
 	size_t out_head, out_tail;
 	bool eof; /* the peer sends no more */
 	bool bye; /* and said so */
+	/*
+	 * The message whose bytes are part way through: it is neither sent nor
+	 * received here what is not the rest of it.
+	 */
+	struct devmem_request *inlining;
+	size_t ahead; /* bytes worth reading before it is known whose */
 };
 
 /* Receiver only. */
@@ -101,7 +108,6 @@ struct receiver {
 struct sender {
 	uint64_t emit_seq; /* message whose DATA is to be sent next */
 	bool announced;	   /* its size has been sent ahead of a grant */
-	size_t inline_bytes;
 	size_t chunk_bytes;
 	/* Grants for messages that are not posted here yet. */
 	struct early_grant {
@@ -121,7 +127,11 @@ struct devmem_conn {
 	struct control control;
 	struct flow *flow;
 	unsigned int flows;
-	uint32_t peer_inline; /* the peer's largest inline message */
+	/* The largest inline message, of whoever is the sender. */
+	size_t inline_bytes;
+	uint16_t peer_minor; /* of the peer's HELLO, as the next */
+	uint32_t peer_eager;
+	bool ungranted; /* messages are sent without waiting for leave */
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
 	uint64_t next_seq;  /* of the next request */
 	unsigned int waits; /* calls that waited for flows */
@@ -177,6 +187,15 @@ void flow_advance(struct flow *f, size_t n);
  */
 int conn_idle(struct devmem_conn *c);
 
+/* What HELLO says of us. */
+struct wire_hello conn_hello(const struct devmem_conn *c);
+/*
+ * The path of payload is known, and the peer's HELLO in inline_bytes and
+ * peer_eager: settle which messages travel on control, and whether others wait
+ * for grants.
+ */
+void conn_settle(struct devmem_conn *c, bool host);
+
 /* Are there runs that flows have not moved yet? */
 bool conn_runs_left(const struct devmem_conn *c);
 
@@ -189,9 +208,14 @@ bool control_has_room(const struct control *k, size_t n);
 /* The place for a record; control_put_done() says how long it is. */
 uint8_t *control_put(struct control *k);
 void control_put_done(struct control *k, size_t n);
-/* An inline message; its bytes need not stay. There must be room. */
-int control_send_inline(struct devmem_conn *c, uint64_t seq, const void *data,
-			size_t len);
+/*
+ * Send more of an inline message, its header first; a small one may go with
+ * control_flush() only. 1: its bytes are no longer needed; 0: they are; else
+ * the connection's error.
+ */
+int control_send_inline(struct devmem_conn *c, struct devmem_request *r);
+/* May a record begin now? */
+bool control_may_speak(const struct devmem_conn *c);
 int control_flush(struct devmem_conn *c);
 /* Read what is there. */
 int control_fill(struct devmem_conn *c);
@@ -226,6 +250,7 @@ bool tx_devmem_waits(const struct flow *f);
 /* Could a connected socket send from @m? 0 or -errno. */
 int tx_devmem_try(int fd, const struct txmem *m);
 /* rx.c */
+void rx_post(struct devmem_conn *c, struct devmem_request *r);
 int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	    enum devmem_gather_kind gather, struct why *w);
 void rx_free(struct devmem_conn *c);

@@ -155,11 +155,7 @@ void connecting_free_late(struct devmem *d)
 static int introduce(struct devmem_conn *c, const struct handle *h)
 {
 	struct control *k = &c->control;
-	struct wire_hello hello = {
-		.major = WIRE_VERSION_MAJOR,
-		.minor = WIRE_VERSION_MINOR,
-		.inline_bytes = (uint32_t)c->tx.inline_bytes,
-	};
+	struct wire_hello hello = conn_hello(c);
 	unsigned int timeout = ctx_options(c->ctx)->timeout;
 	struct wire_flows flows = { .count = c->flows };
 	socklen_t len = sizeof(c->local);
@@ -227,7 +223,8 @@ static int on_hello(struct devmem_conn *c, const struct wire_hdr *h,
 				 "we speak %u: install the same version on "
 				 "both sides",
 				 hello.major, WIRE_VERSION_MAJOR);
-	c->peer_inline = hello.inline_bytes;
+	c->peer_minor = hello.minor;
+	c->peer_eager = hello.eager_bytes;
 	return 0;
 }
 
@@ -240,6 +237,7 @@ static int on_ready(struct devmem_conn *c, const struct wire_hdr *h,
 	if (h->type != WIRE_READY || wire_get_ready(payload, h->len, &ready))
 		return conn_fail(c, -EPROTO, "%s where READY was due",
 				 wire_type_name(h->type));
+	conn_settle(c, ready.path == WIRE_RX_HOST);
 	addr_set_port(&to, ready.port);
 	for (unsigned int i = 0; i < c->flows; i++) {
 		int rc = sock_connect(c->flow[i].fd, &to);

@@ -20,6 +20,7 @@ DEVMEM_API void devmem_options_init(struct devmem_options *o)
 		.queues = 2,
 		.flows = 2,
 		.inline_bytes = 8192,
+		.eager_bytes = 1u << 30,
 		.chunk_bytes = 256u << 10,
 		.timeout = 30,
 	};
@@ -50,6 +51,9 @@ static int check_options(const struct devmem_options *o)
 	if (o->inline_bytes > WIRE_MAX_PAYLOAD)
 		return option_bad("the largest inline message", o->inline_bytes,
 				  "at most 32768");
+	if (o->eager_bytes > (1u << 30))
+		return option_bad("the largest eager message", o->eager_bytes,
+				  "at most 1073741824");
 	if (o->chunk_bytes < 4096 || o->chunk_bytes > (64u << 20))
 		return option_bad("the chunk's size in bytes", o->chunk_bytes,
 				  "from 4096 to 67108864");

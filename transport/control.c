@@ -14,6 +14,10 @@
 
 /* Of so many calls that wait for flows one looks at control. */
 #define WAITS 8
+/* Messages that are copied to go with their header. */
+#define SMALL_BYTES 256
+/* Bytes of a message to give to the kernel in one call. */
+#define CONTROL_TURN ((size_t)4 << 20)
 
 int control_init(struct control *k, int fd)
 {
@@ -29,6 +33,7 @@ int control_init(struct control *k, int fd)
 		return rc;
 	}
 	k->fd = fd;
+	k->ahead = CONTROL_IN;
 	return 0;
 }
 
@@ -93,69 +98,140 @@ static int send_failed(struct devmem_conn *c, int err)
 int control_flush(struct devmem_conn *c)
 {
 	struct control *k = &c->control;
+	size_t waits = k->out_tail - k->out_head;
+	ssize_t n;
 
-	while (k->out_head < k->out_tail) {
-		ssize_t n = send(k->fd, k->out + k->out_head,
-				 k->out_tail - k->out_head,
-				 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0)
-			return send_failed(c, errno);
-		k->out_head += (size_t)n;
-	}
+	if (!waits)
+		return 0;
+	n = send(k->fd, k->out + k->out_head, waits,
+		 MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0)
+		return send_failed(c, errno);
+	k->out_head += (size_t)n;
 	return 0;
 }
 
-int control_send_inline(struct devmem_conn *c, uint64_t seq, const void *data,
-			size_t len)
+/* Send what waits, and behind it @data; *taken counts bytes of that only. */
+static int flush_with(struct devmem_conn *c, const void *data, size_t len,
+		      size_t *taken)
 {
-	uint8_t hdr[WIRE_HEADER_BYTES];
 	struct control *k = &c->control;
+	size_t waits = k->out_tail - k->out_head, n;
 	struct iovec iov[2] = {
-		{ .iov_base = hdr, .iov_len = sizeof(hdr) },
+		{ .iov_base = k->out + k->out_head, .iov_len = waits },
 		{ .iov_base = (void *)(uintptr_t)data, .iov_len = len },
 	};
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	ssize_t n = 0;
+	ssize_t sent = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	wire_put_inline_hdr(hdr, seq, (uint32_t)len);
-	/* Behind what waits already; but mostly nothing does. */
-	if (k->out_head == k->out_tail) {
-		n = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0) {
-			int rc = send_failed(c, errno);
-
-			if (rc)
-				return rc;
-			n = 0;
-		}
-	}
-	for (int i = 0; i < 2; i++) {
-		size_t sent = (size_t)n < iov[i].iov_len ? (size_t)n :
-							   iov[i].iov_len;
-
-		n -= (ssize_t)sent;
-		if (sent == iov[i].iov_len)
-			continue;
-		memcpy(control_put(k), (uint8_t *)iov[i].iov_base + sent,
-		       iov[i].iov_len - sent);
-		control_put_done(k, iov[i].iov_len - sent);
-	}
+	*taken = 0;
+	if (sent < 0)
+		return send_failed(c, errno);
+	n = (size_t)sent;
+	k->out_head += n < waits ? n : waits;
+	*taken = n < waits ? 0 : n - waits;
 	return 0;
+}
+
+static void put_inline_hdr(struct control *k, const struct devmem_request *r)
+{
+	control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
+						(uint32_t)r->size));
+}
+
+/* A message that is copied behind its header: cheaper than a vector. */
+static int put_small(struct devmem_conn *c, struct devmem_request *r)
+{
+	struct control *k = &c->control;
+
+	if (!control_has_room(k, WIRE_HEADER_BYTES + r->size))
+		return 0;
+	put_inline_hdr(k, r);
+	if (r->size)
+		memcpy(control_put(k), r->addr, r->size);
+	control_put_done(k, r->size);
+	r->moved = r->size;
+	c->stats.bytes_inline += r->size;
+	return 1;
+}
+
+int control_send_inline(struct devmem_conn *c, struct devmem_request *r)
+{
+	struct control *k = &c->control;
+	size_t n;
+	int rc;
+
+	if (r->size <= SMALL_BYTES)
+		return put_small(c, r);
+	if (k->inlining != r) {
+		if (!control_has_room(k, WIRE_HEADER_BYTES))
+			return 0;
+		put_inline_hdr(k, r);
+		k->inlining = r;
+	}
+	n = r->size - r->moved;
+	rc = flush_with(c, r->addr + r->moved,
+			n < CONTROL_TURN ? n : CONTROL_TURN, &n);
+	if (rc)
+		return rc;
+	r->moved += n;
+	c->stats.bytes_inline += n;
+	if (r->moved < r->size)
+		return 0;
+	k->inlining = NULL;
+	return 1;
+}
+
+bool control_may_speak(const struct devmem_conn *c)
+{
+	return !c->is_sender || !c->control.inlining;
+}
+
+/* Is what comes next the rest of a message? */
+static bool inlining_here(const struct devmem_conn *c)
+{
+	return !c->is_sender && c->control.inlining;
+}
+
+/* What came is first the rest of a message, where there is one. */
+static void filled(struct devmem_conn *c, size_t n)
+{
+	struct control *k = &c->control;
+	struct devmem_request *r = k->inlining;
+
+	if (inlining_here(c)) {
+		size_t left = r->total - r->moved;
+		size_t step = n < left ? n : left;
+
+		r->moved += step;
+		c->stats.bytes_inline += step;
+		n -= step;
+		if (r->moved == r->total)
+			k->inlining = NULL;
+	}
+	wire_reader_filled(&k->in, n);
 }
 
 int control_fill(struct devmem_conn *c)
 {
 	struct control *k = &c->control;
+	struct iovec iov[2];
 	size_t room;
-	uint8_t *p = wire_reader_space(&k->in, &room);
 	ssize_t n;
 
-	if (!room || k->eof)
+	iov[1].iov_base = wire_reader_space(&k->in, &room);
+	iov[1].iov_len = room < k->ahead ? room : k->ahead;
+	if (k->eof || !(inlining_here(c) || room))
 		return 0;
-	n = recv(k->fd, p, room, MSG_DONTWAIT);
+	if (inlining_here(c)) {
+		iov[0].iov_base = k->inlining->addr + k->inlining->moved;
+		iov[0].iov_len = k->inlining->total - k->inlining->moved;
+		n = readv(k->fd, iov, 2);
+	} else {
+		n = recv(k->fd, iov[1].iov_base, iov[1].iov_len, MSG_DONTWAIT);
+	}
 	if (n > 0)
-		wire_reader_filled(&k->in, (size_t)n);
+		filled(c, (size_t)n);
 	else if (!n || errno == ECONNRESET || errno == EPIPE)
 		k->eof = true; /* what has come before still counts */
 	else if (errno != EAGAIN && errno != EINTR)
@@ -188,24 +264,35 @@ static int take_record(struct devmem_conn *c, enum wire_type due,
 
 int control_read(struct devmem_conn *c, enum wire_type due, record_fn take)
 {
+	bool took = false, read = false;
 	const uint8_t *payload;
 	struct wire_hdr h;
-	int rc = control_fill(c);
+	int rc;
 
-	while (!rc) {
-		rc = wire_reader_peek(&c->control.in, &h, &payload);
+	/* What is here already is worth no call, nor is what has to wait. */
+	for (;;) {
+		rc = inlining_here(c) ?
+			     0 :
+			     wire_reader_peek(&c->control.in, &h, &payload);
 		if (rc < 0)
 			return conn_fail(c, rc,
 					 "the peer's control stream is not "
 					 "this protocol's");
-		if (!rc)
-			break;
+		if (!rc) {
+			if (took || read)
+				return 0;
+			read = true;
+			rc = control_fill(c);
+			if (rc)
+				return rc;
+			continue;
+		}
 		rc = take_record(c, due, take, &h, payload);
-		if (rc > 0)
-			break;
+		if (rc)
+			return rc;
 		wire_reader_consume(&c->control.in);
+		took = true;
 	}
-	return rc;
 }
 
 bool control_due(struct devmem_conn *c)
@@ -219,7 +306,8 @@ void control_close(struct devmem_conn *c)
 
 	if (k->fd < 0)
 		return;
-	if (c->established && !c->err && control_has_room(k, WIRE_MAX_RECORD))
+	if (c->established && !c->err && control_may_speak(c) &&
+	    control_has_room(k, WIRE_MAX_RECORD))
 		control_put_done(k, wire_put_bye(control_put(k)));
 	if (!c->err)
 		control_flush(c);

@@ -250,7 +250,9 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 	if (!c)
 		return -ENOMEM;
 	c->peer = s->peer;
-	c->peer_inline = hello->inline_bytes;
+	c->inline_bytes = hello->inline_bytes;
+	c->peer_minor = hello->minor;
+	c->peer_eager = hello->eager_bytes;
 	rc = control_init(&c->control, s->fd);
 	if (!rc)
 		rc = sock_tune(s->fd, ctx_options(c->ctx)->timeout);
@@ -365,11 +367,7 @@ static int on_flows(struct devmem_listener *l, struct half *h,
 {
 	struct devmem_conn *c = h->conn;
 	struct control *k = &c->control;
-	struct wire_hello hello = {
-		.major = WIRE_VERSION_MAJOR,
-		.minor = WIRE_VERSION_MINOR,
-		.inline_bytes = (uint32_t)c->tx.inline_bytes,
-	};
+	struct wire_hello hello = conn_hello(c);
 	struct wire_ready ready = { .port = l->flow_port };
 
 	if (conn_make_flows(c, flows->count))
@@ -383,6 +381,7 @@ static int on_flows(struct devmem_listener *l, struct half *h,
 				 "rx, but %s",
 				 h->no_devmem.text);
 	ready.path = c->rx.pool ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
+	conn_settle(c, !c->rx.pool);
 	control_put_done(k, wire_put_hello(control_put(k), &hello));
 	control_put_done(k, wire_put_ready(control_put(k), &ready));
 	h->ready = true;

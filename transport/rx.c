@@ -17,6 +17,10 @@
 #define GRANT_BYTES (32u << 10)
 /* Messages whose grants are sent together. */
 #define GRANTS_AT_ONCE 4
+/* What is read of control at once: a header, and the small messages behind. */
+#define AHEAD_BYTES (((size_t)8 << 10) + WIRE_HEADER_BYTES)
+/* Calls for one message before others get a turn. */
+#define READ_CALLS 8
 
 int rx_init(struct devmem_conn *c, struct rxpool *pool,
 	    enum devmem_gather_kind gather, struct why *w)
@@ -87,6 +91,14 @@ void rx_free(struct devmem_conn *c)
 	}
 }
 
+void rx_post(struct devmem_conn *c, struct devmem_request *r)
+{
+	if (!c->ungranted)
+		return;
+	r->granted = r->size;
+	c->rx.unreceived += r->size;
+}
+
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
 {
 	int err;
@@ -97,18 +109,25 @@ bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
 	       r->ticket <= c->rx.gather.ops->done(&c->rx.gather, &err);
 }
 
-/* Put bytes from host memory into a request's memory. */
+/* Put what has come into a request's memory; the rest is read to there. */
 static void place_inline(struct devmem_conn *c, struct devmem_request *r,
-			 const uint8_t *data, size_t len)
+			 const uint8_t *data)
 {
+	struct control *k = &c->control;
+	size_t have = wire_reader_payload(&k->in);
+
 	/* Only regions that the CPU can reach exist so far. */
-	if (len)
-		memcpy(r->addr, data, len);
+	if (have)
+		memcpy(r->addr, data, have);
 	/* Nothing more comes of what was granted for it. */
 	c->rx.unreceived -= r->granted;
 	r->granted = 0;
-	r->moved = len;
-	c->stats.bytes_inline += len;
+	r->moved = have;
+	c->stats.bytes_inline += have;
+	if (have < r->total)
+		k->inlining = r;
+	/* Of a large message behind a large one not even the start is copied. */
+	k->ahead = r->total > AHEAD_BYTES ? WIRE_HEADER_BYTES : AHEAD_BYTES;
 }
 
 /* The message's size is known: it may be less than was granted. */
@@ -182,16 +201,18 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 		rc = announce(c, r, h->len);
 		if (rc)
 			return rc;
-		place_inline(c, r, payload, h->len);
+		place_inline(c, r, payload);
 		c->rx.data_seq++;
 		return 0;
 	}
 	if (wire_get_data(payload, h->len, &d))
 		return conn_fail(c, -EPROTO, "the peer's DATA is malformed");
-	if (!r->announced && h->seq < c->rx.grant_seq && r->size <= c->peer_inline) {
-		/* Small, but its sender cannot read it: it needs leave. */
-		c->rx.grant_seq = h->seq;
+	if (!r->announced && !r->granted && d.total) {
+		/* Small, but in memory that its sender cannot read. */
+		r->wants_leave = true;
 		c->rx.grants_urgent = true;
+		if (c->rx.grant_seq > h->seq)
+			c->rx.grant_seq = h->seq;
 	}
 	rc = announce(c, r, d.total);
 	rc = rc ?: on_chunks(c, r, &d);
@@ -202,8 +223,16 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 
 static int read_records(struct devmem_conn *c)
 {
-	int rc = control_read(c, WIRE_DATA, on_data);
+	const struct control *k = &c->control;
+	size_t moved;
+	int rc, calls = 0;
 
+	/* Of a message that came in part more may be there, or on its way. */
+	do {
+		moved = k->inlining ? k->inlining->moved : SIZE_MAX;
+		rc = control_read(c, WIRE_DATA, on_data);
+	} while (!rc && k->inlining && k->inlining->moved != moved &&
+		 ++calls < READ_CALLS);
 	c->rx.stalled = rc > 0;
 	return rc > 0 ? 0 : rc;
 }
@@ -258,9 +287,9 @@ int rx_send_grants(struct devmem_conn *c)
 		size_t to = !r ? 0 : r->announced ? r->total : r->size;
 		size_t n;
 
-		/* Done, or it will come without leave. */
-		if (!r || r->granted >= to || r->moved == to ||
-		    (to <= c->peer_inline && !r->announced)) {
+		/* Done, or small enough to come without leave. */
+		if (!r || r->granted >= to ||
+		    (to <= c->inline_bytes && !r->wants_leave)) {
 			rx->grant_seq++;
 			continue;
 		}
@@ -293,7 +322,8 @@ int rx_send_grants(struct devmem_conn *c)
 /* The peer is gone: what has been announced may still come, no more will. */
 static int check_eof(struct devmem_conn *c)
 {
-	if (c->rx.data_seq == c->next_seq || c->rx.stalled || conn_runs_left(c))
+	if (!c->control.inlining && (c->rx.data_seq == c->next_seq ||
+				     c->rx.stalled || conn_runs_left(c)))
 		return 0;
 	return conn_fail(c, -ECONNRESET, "the sender %s",
 			 c->control.bye ? "closed the connection" : "is gone");

@@ -30,6 +30,15 @@ void tx_post(struct devmem_conn *c, struct devmem_request *r)
 	r->total = r->size;
 	if (e->seq == r->seq)
 		r->granted = e->upto < r->size ? (size_t)e->upto : r->size;
+	if (c->ungranted)
+		r->granted = r->size;
+}
+
+/* Does it travel on control? Not what the CPU cannot read, unless it is empty. */
+static bool is_inline(const struct devmem_conn *c,
+		      const struct devmem_request *r)
+{
+	return r->size <= (r->mem ? 0 : c->inline_bytes);
 }
 
 /* The kernel has all of it, and the record that tells of it. */
@@ -43,13 +52,6 @@ static bool is_sent(const struct devmem_conn *c,
 bool tx_done(const struct devmem_conn *c, const struct devmem_request *r)
 {
 	return is_sent(c, r) && !r->unfinished;
-}
-
-/* Does it travel on control? Not what the CPU cannot read, unless it is empty. */
-static bool goes_inline(const struct devmem_conn *c,
-			const struct devmem_request *r)
-{
-	return r->size <= (r->mem ? 0 : c->tx.inline_bytes);
 }
 
 static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
@@ -141,21 +143,20 @@ static bool emit_large(struct devmem_conn *c, struct devmem_request *r)
 	return false;
 }
 
-static int emit(struct devmem_conn *c)
+static int emit(struct devmem_conn *c, bool *moved)
 {
 	while (c->tx.emit_seq < c->next_seq) {
 		struct devmem_request *r = conn_active(c, c->tx.emit_seq);
-		int rc;
 
-		if (goes_inline(c, r)) {
-			if (!control_has_room(&c->control,
-					      WIRE_HEADER_BYTES + r->size))
-				break;
-			rc = control_send_inline(c, r->seq, r->addr, r->size);
-			if (rc)
+		if (is_inline(c, r)) {
+			size_t before = r->moved;
+			int rc = control_send_inline(c, r);
+
+			if (rc < 0)
 				return rc;
-			r->moved = r->size;
-			c->stats.bytes_inline += r->size;
+			*moved |= rc || r->moved > before;
+			if (!rc)
+				break;
 		} else if (!emit_large(c, r)) {
 			break;
 		}
@@ -234,7 +235,7 @@ static bool more_to_emit(struct devmem_conn *c)
 {
 	const struct devmem_request *r = conn_active(c, c->tx.emit_seq);
 
-	return r && (goes_inline(c, r) || r->assigned < r->granted);
+	return r && !is_inline(c, r) && r->assigned < r->granted;
 }
 
 static int send_all(struct devmem_conn *c, bool *moved)
@@ -245,7 +246,7 @@ static int send_all(struct devmem_conn *c, bool *moved)
 	/* Flows that took all that they had can be given more. */
 	for (int i = 0; !rc && took && i < SEND_ROUNDS; i++) {
 		took = false;
-		rc = emit(c);
+		rc = emit(c, moved);
 		for (unsigned int k = 0; !rc && k < c->flows; k++)
 			if (c->flow[k].count)
 				rc = send_flow(c, &c->flow[k], &took);
@@ -255,10 +256,16 @@ static int send_all(struct devmem_conn *c, bool *moved)
 	return rc;
 }
 
+/* Is there something that only waits for room in a socket? */
+static bool sending(const struct devmem_conn *c)
+{
+	return c->control.inlining || conn_runs_left(c);
+}
+
 /*
  * Payload first: as long as flows take what was granted, control can wait, and
- * the call to look there is saved. While flows are full it is looked at now and
- * then; sending to a peer that died fails, too.
+ * the call to look there is saved. While sockets are full it is looked at now
+ * and then; sending to a peer that died fails, too.
  */
 int tx_progress(struct devmem_conn *c)
 {
@@ -266,7 +273,7 @@ int tx_progress(struct devmem_conn *c)
 	int rc = c->err ?: complete_all(c);
 
 	rc = rc ?: send_all(c, &moved);
-	if (!rc && !moved && (!conn_runs_left(c) || control_due(c))) {
+	if (!rc && (control_due(c) || (!moved && !sending(c)))) {
 		rc = tx_read_records(c);
 		rc = rc ?: send_all(c, &moved);
 	}

@@ -59,7 +59,8 @@ size_t wire_put_hello(uint8_t *p, const struct wire_hello *h)
 	put16(b + 2, h->minor);
 	put32(b + 4, h->inline_bytes);
 	memcpy(b + 8, h->key, WIRE_KEY_BYTES);
-	return put_header(p, WIRE_HELLO, 0, 0, 8 + WIRE_KEY_BYTES);
+	put32(b + 8 + WIRE_KEY_BYTES, h->eager_bytes);
+	return put_header(p, WIRE_HELLO, 0, 0, 12 + WIRE_KEY_BYTES);
 }
 
 int wire_get_hello(const uint8_t *p, uint32_t len, struct wire_hello *h)
@@ -70,6 +71,10 @@ int wire_get_hello(const uint8_t *p, uint32_t len, struct wire_hello *h)
 	h->minor = get16(p + 2);
 	h->inline_bytes = get32(p + 4);
 	memcpy(h->key, p + 8, WIRE_KEY_BYTES);
+	/* Version 1.0 ends here. */
+	h->eager_bytes = 0;
+	if (h->minor >= 1 && len >= 12 + WIRE_KEY_BYTES)
+		h->eager_bytes = get32(p + 8 + WIRE_KEY_BYTES);
 	return h->inline_bytes <= WIRE_MAX_PAYLOAD ? 0 : -EPROTO;
 }
 
@@ -220,6 +225,7 @@ int wire_reader_init(struct wire_reader *r, size_t cap, uint32_t max_payload)
 	r->head = 0;
 	r->tail = 0;
 	r->max_payload = max_payload;
+	r->max_inline = 0;
 	return 0;
 }
 
@@ -248,6 +254,25 @@ void wire_reader_filled(struct wire_reader *r, size_t n)
 	r->tail += n;
 }
 
+void wire_reader_inline_early(struct wire_reader *r, uint32_t max)
+{
+	r->max_inline = max;
+}
+
+size_t wire_reader_payload(const struct wire_reader *r)
+{
+	size_t have = r->tail - r->head - WIRE_HEADER_BYTES;
+	size_t len = get32(r->buf + r->head + 4);
+
+	return have < len ? have : len;
+}
+
+static bool shown_early(const struct wire_reader *r, const struct wire_hdr *h)
+{
+	return r->max_inline && h->type == WIRE_DATA &&
+	       (h->flags & WIRE_F_INLINE);
+}
+
 static bool type_known(unsigned int type)
 {
 	return type >= WIRE_HELLO && type <= WIRE_BYE;
@@ -266,6 +291,9 @@ int wire_reader_peek(struct wire_reader *r, struct wire_hdr *hdr,
 		hdr->flags = get16(p + 2);
 		hdr->len = get32(p + 4);
 		hdr->seq = get64(p + 8);
+		*payload = p + WIRE_HEADER_BYTES;
+		if (shown_early(r, hdr))
+			return hdr->len <= r->max_inline ? 1 : -EPROTO;
 		/* Judged before the payload is there: a wrong length never is. */
 		if (hdr->len > r->max_payload)
 			return -EPROTO;
@@ -280,7 +308,6 @@ int wire_reader_peek(struct wire_reader *r, struct wire_hdr *hdr,
 			}
 			return 0;
 		}
-		*payload = p + WIRE_HEADER_BYTES;
 		if (type_known(hdr->type))
 			return 1;
 		wire_reader_consume(r);
@@ -289,5 +316,5 @@ int wire_reader_peek(struct wire_reader *r, struct wire_hdr *hdr,
 
 void wire_reader_consume(struct wire_reader *r)
 {
-	r->head += WIRE_HEADER_BYTES + (size_t)get32(r->buf + r->head + 4);
+	r->head += WIRE_HEADER_BYTES + wire_reader_payload(r);
 }

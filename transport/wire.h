@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define WIRE_VERSION_MAJOR 1
-#define WIRE_VERSION_MINOR 0
+#define WIRE_VERSION_MINOR 1
 
 #define WIRE_HEADER_BYTES 16
 #define WIRE_KEY_BYTES	  16
@@ -53,6 +53,7 @@ struct wire_hello {
 	uint16_t major, minor;
 	uint32_t inline_bytes; /* the sender's largest inline message */
 	uint8_t key[WIRE_KEY_BYTES];
+	uint32_t eager_bytes; /* the same where payload goes to host memory */
 };
 
 struct wire_flows {
@@ -127,6 +128,7 @@ struct wire_reader {
 	size_t cap;	   /* >= WIRE_HEADER_BYTES + max_payload */
 	size_t head, tail; /* unread bytes are [head, tail) */
 	uint32_t max_payload;
+	uint32_t max_inline; /* of inline DATA, if shown early; else 0 */
 };
 
 /**
@@ -141,6 +143,16 @@ uint8_t *wire_reader_space(struct wire_reader *r, size_t *room);
 void wire_reader_filled(struct wire_reader *r, size_t n);
 
 /**
+ * wire_reader_inline_early() - from now on show inline DATA as soon as its
+ * header is there, so that its message can be read to where it belongs. It may
+ * be up to @max bytes; wire_reader_payload() says how many are in the buffer,
+ * the others are the caller's to read.
+ */
+void wire_reader_inline_early(struct wire_reader *r, uint32_t max);
+/* Bytes of the payload of the record that is shown that are in the buffer. */
+size_t wire_reader_payload(const struct wire_reader *r);
+
+/**
  * wire_reader_peek() - look at the next whole record without consuming it.
  *
  * Unknown optional records are skipped. 1: *hdr and *payload are set (payload
@@ -149,7 +161,7 @@ void wire_reader_filled(struct wire_reader *r, size_t n);
  */
 int wire_reader_peek(struct wire_reader *r, struct wire_hdr *hdr,
 		     const uint8_t **payload);
-/* Drop the record that wire_reader_peek() showed. */
+/* Drop the record that wire_reader_peek() showed, as far as it is here. */
 void wire_reader_consume(struct wire_reader *r);
 
 /* Name of a record type, for messages. */

@@ -30,7 +30,7 @@ connection()
 	"$LAB_BUILD/tests/lab/many-conns" h0 h1 48 2 96 2>/dev/null >"$log" ||
 		fail "many-conns failed"
 	cat "$log"
-	for key in rss_kib=1024 data_kib=1024 fds=4 threads=1 idle_ms=10; do
+	for key in more_rss_kib=1024 more_data_kib=1024 fds=160 threads=1 idle_ms=10; do
 		[ "$(grep -c " ${key%=*}=" "$log")" = 2 ] || fail "no ${key%=*}"
 		for figure in $(sed -n "s/.* ${key%=*}=\([0-9-]*\).*/\1/p" "$log"); do
 			[ "$figure" -le "${key#*=}" ] || fail "${key%=*} is $figure"

@@ -32,7 +32,8 @@ void client_wait_end(int peer);
 
 /*
  * Runs @receiver in one host and @sender in another, each with its end of a
- * socket pair. The exit status of main().
+ * socket pair. Host "-" is where we are: there payload goes by host memory over
+ * lo, on flows. The exit status of main().
  */
 int client_pair(const char *receiver_host, void (*receiver)(int peer),
 		const char *sender_host, void (*sender)(int peer));

@@ -4,13 +4,14 @@
  *
  *   many-conns HOST-OF-RECEIVER HOST-OF-SENDER CONNECTIONS FLOWS MIB
  *
- * Two processes in two network namespaces make CONNECTIONS (2 to 512), each with
- * FLOWS, and move MIB messages of 1 MiB over them by turns. Each prints one line of
- * figures, as KEY=VALUE:
+ * Two processes in two network namespaces make CONNECTIONS (1 to 512), each with
+ * FLOWS, and move MIB messages of 1 MiB over them by turns. With "-" for both
+ * hosts they stay where they are, and payload goes by host memory over lo, on
+ * flows. Each prints one line of figures, as KEY=VALUE:
  *
- *   setup_ms     from the first connect to the last accept, a connection
- *   rss_kib, data_kib, fds   growth of VmRSS, VmData and open files, a connection
- *   threads      of the process
+ *   setup_ms     a connection, from connect to accept; the first does not count
+ *   rss_kib, fds, threads   of the process: VmRSS, open files
+ *   more_rss_kib, more_data_kib   growth of VmRSS and VmData with each connection
  *   rules        flow rules of the NIC
  *   devmem       connections that receive into the pool
  *   cpu_s_per_gb   user and system time of the process for 10^9 bytes
@@ -136,7 +137,7 @@ static unsigned int rules(struct devmem *d)
 	struct devmem_nic_props nic;
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	if (devmem_nic_info(d, 0, &nic))
+	if (fd < 0 || devmem_nic_info(d, 0, &nic))
 		die(0, "no interface");
 	memcpy(ifr.ifr_name, nic.name, sizeof(ifr.ifr_name));
 	if (ioctl(fd, SIOCETHTOOL, &ifr))
@@ -160,16 +161,17 @@ static int by_devmem(void)
 static void report(const char *who, struct devmem *d, double setup,
 		   const struct figures *first, double busy)
 {
+	int others = count > 1 ? count - 1 : 1;
 	struct figures last;
 
 	look(&last);
-	printf("%s: setup_ms=%.2f rss_kib=%ld data_kib=%ld fds=%.1f "
-	       "threads=%ld rules=%u devmem=%d cpu_s_per_gb=%.3f idle_ms=%.1f\n",
-	       who, setup * 1000 / count, (last.rss - first->rss) / (count - 1),
-	       (last.data - first->data) / (count - 1),
-	       (double)(last.fds - first->fds) / (count - 1), last.threads,
-	       rules(d), by_devmem(), busy * 1e9 / ((double)messages * MESSAGE),
-	       idle_ms());
+	printf("%s: setup_ms=%.2f rss_kib=%ld fds=%ld threads=%ld "
+	       "more_rss_kib=%ld more_data_kib=%ld rules=%u devmem=%d "
+	       "cpu_s_per_gb=%.3f idle_ms=%.1f\n",
+	       who, setup * 1000 / others, last.rss, last.fds, last.threads,
+	       (last.rss - first->rss) / others,
+	       (last.data - first->data) / others, rules(d), by_devmem(),
+	       busy * 1e9 / ((double)messages * MESSAGE), idle_ms());
 	fflush(stdout);
 }
 
@@ -228,7 +230,7 @@ int main(int argc, char **argv)
 		flows = (unsigned int)atoi(argv[4]);
 		messages = atoi(argv[5]);
 	}
-	if (count < 2 || count > CONNS_MAX || !flows || messages < 1) {
+	if (count < 1 || count > CONNS_MAX || !flows || messages < 1) {
 		fprintf(stderr, "usage: many-conns HOST-OF-RECEIVER "
 			"HOST-OF-SENDER CONNECTIONS FLOWS MIB\n");
 		return 2;

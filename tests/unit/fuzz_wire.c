@@ -14,10 +14,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void decode(const struct wire_hdr *hdr, const uint8_t *payload)
+/* The longest inline message that is shown early. */
+#define EARLY 2000u
+
+static void decode(const uint8_t *payload, uint32_t len, unsigned int type)
 {
 	/* A copy of exactly that size, for the sanitizer to guard. */
-	uint8_t *p = malloc(hdr->len ? hdr->len : 1);
+	uint8_t *p = malloc(len ? len : 1);
 	struct wire_hello hello;
 	struct wire_flows flows;
 	struct wire_ready ready;
@@ -26,25 +29,25 @@ static void decode(const struct wire_hdr *hdr, const uint8_t *payload)
 	uint64_t upto;
 
 	RULE(p);
-	memcpy(p, payload, hdr->len);
+	memcpy(p, payload, len);
 	/* Whatever the header says: each decoder must stand any payload. */
-	wire_get_hello(p, hdr->len, &hello);
-	wire_get_grant(p, hdr->len, &upto);
-	if (!wire_get_flows(p, hdr->len, &flows))
+	wire_get_hello(p, len, &hello);
+	wire_get_grant(p, len, &upto);
+	if (!wire_get_flows(p, len, &flows))
 		RULE(flows.count >= 1 && flows.count <= WIRE_MAX_FLOWS);
-	if (!wire_get_ready(p, hdr->len, &ready))
+	if (!wire_get_ready(p, len, &ready))
 		RULE(ready.port);
-	if (!wire_get_data(p, hdr->len, &data)) {
+	if (!wire_get_data(p, len, &data)) {
 		RULE(data.count <= WIRE_MAX_CHUNKS);
 		for (uint32_t i = 0; i < data.count; i++)
 			RULE(data.chunk[i].len &&
 			     data.chunk[i].flow < WIRE_MAX_FLOWS);
 	}
-	if (!wire_get_error(p, hdr->len, &error)) {
+	if (!wire_get_error(p, len, &error)) {
 		RULE(error.code > 0);
 		RULE(memchr(error.text, 0, sizeof(error.text)));
 	}
-	RULE(wire_type_name(hdr->type));
+	RULE(wire_type_name(type));
 	free(p);
 }
 
@@ -57,9 +60,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t max_payload = size ? (size_t)data[0] * 4 : 64;
 	size_t bite = size ? data[0] % 37 + 1 : 1;
 	size_t at = 1;
+	bool early = size && data[0] % 2;
 
 	RULE(!wire_reader_init(&r, WIRE_HEADER_BYTES + max_payload + bite,
 			       (uint32_t)max_payload));
+	if (early)
+		wire_reader_inline_early(&r, EARLY);
 	while (at < size) {
 		size_t room, n = size - at < bite ? size - at : bite;
 		uint8_t *p = wire_reader_space(&r, &room);
@@ -72,10 +78,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		wire_reader_filled(&r, n);
 		at += n;
 		while ((rc = wire_reader_peek(&r, &hdr, &payload)) > 0) {
-			RULE(hdr.len <= max_payload);
+			size_t here = wire_reader_payload(&r);
+			bool cut = early && hdr.type == WIRE_DATA &&
+				   (hdr.flags & WIRE_F_INLINE);
+
+			RULE(hdr.len <= (cut ? EARLY : max_payload));
+			RULE(cut ? here <= hdr.len : here == hdr.len);
 			RULE(payload >= r.buf &&
-			     payload + hdr.len <= r.buf + r.tail);
-			decode(&hdr, payload);
+			     payload + here <= r.buf + r.tail);
+			decode(payload, (uint32_t)here, hdr.type);
 			wire_reader_consume(&r);
 		}
 		RULE(rc == 0 || rc == -EPROTO);

@@ -89,19 +89,20 @@ public:
 
 TEST(WireLayout, HelloIsLittleEndianAsTheSpecificationSays)
 {
-	struct wire_hello hello = {0x0102, 0x0304, 0x1020, {}};
+	struct wire_hello hello = {0x0102, 0x0304, 0x1020, {}, 0x01020304};
 	uint8_t bytes[WIRE_MAX_RECORD];
 
 	for (int i = 0; i < WIRE_KEY_BYTES; i++)
 		hello.key[i] = 0xa0 + i;
-	ASSERT_EQ(wire_put_hello(bytes, &hello), 16u + 24u);
+	ASSERT_EQ(wire_put_hello(bytes, &hello), 16u + 28u);
 	const uint8_t expected[] = {
-		1, 0, 0, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		1, 0, 0, 0, 28, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 		2, 1, 4, 3, 0x20, 0x10, 0, 0,
 		0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7,
 		0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf,
+		4, 3, 2, 1,
 	};
-	EXPECT_EQ(Bytes(bytes, bytes + 40),
+	EXPECT_EQ(Bytes(bytes, bytes + 44),
 		  Bytes(expected, expected + sizeof(expected)));
 }
 
@@ -141,6 +142,7 @@ TEST(WireRoundTrip, EveryRecordSurvives)
 		hello.inline_bytes = random() % (WIRE_MAX_PAYLOAD + 1);
 		for (uint8_t &byte : hello.key)
 			byte = random();
+		hello.eager_bytes = random();
 		size_t n = wire_put_hello(bytes, &hello);
 		ASSERT_EQ(decode(wire_get_hello, payload_of(bytes, n),
 				 &hello2), 0);
@@ -148,6 +150,8 @@ TEST(WireRoundTrip, EveryRecordSurvives)
 		EXPECT_EQ(hello.minor, hello2.minor);
 		EXPECT_EQ(hello.inline_bytes, hello2.inline_bytes);
 		EXPECT_EQ(memcmp(hello.key, hello2.key, WIRE_KEY_BYTES), 0);
+		EXPECT_EQ(hello2.eager_bytes,
+			  hello.minor ? hello.eager_bytes : 0);
 
 		struct wire_flows flows = {}, flows2;
 		flows.count = 1 + random() % WIRE_MAX_FLOWS;
@@ -377,6 +381,35 @@ TEST(WireReader, RecordsDoNotDependOnHowTheStreamIsCut)
 		}
 		EXPECT_EQ(seen, records.size());
 	}
+}
+
+/* Shown at its header, dropped as far as it is here; the rest is not read. */
+TEST(WireReader, InlineDataIsShownEarlyWhereThatIsAskedFor)
+{
+	for (size_t have : {0, 1, 60, 300}) {
+		Reader reader(64, 1000);
+		Bytes bytes = record(WIRE_DATA, WIRE_F_INLINE, Bytes(300, 3), 9);
+		Bytes bye = record(WIRE_BYE, 0, {});
+
+		wire_reader_inline_early(&reader.r, 300);
+		reader.feed(bytes.data(), WIRE_HEADER_BYTES + have);
+		if (have == 300)
+			reader.feed(bye.data(), bye.size());
+		ASSERT_EQ(reader.peek(), 1);
+		EXPECT_EQ(reader.hdr.len, 300u);
+		EXPECT_EQ(wire_reader_payload(&reader.r), have);
+		wire_reader_consume(&reader.r);
+		ASSERT_EQ(reader.peek(), have == 300);
+		if (have == 300) {
+			EXPECT_EQ(reader.hdr.type, WIRE_BYE);
+		}
+	}
+	Reader reader(64, 1000);
+	Bytes bytes = header(WIRE_DATA, WIRE_F_INLINE, 301);
+
+	wire_reader_inline_early(&reader.r, 300);
+	reader.feed(bytes.data(), bytes.size());
+	EXPECT_EQ(reader.peek(), -EPROTO);
 }
 
 TEST(WireReader, PeekingDoesNotConsume)
