@@ -3,6 +3,7 @@
  * settings.c - header split, flow steering and RSS of a NIC; see settings.h.
  */
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -419,6 +420,14 @@ void settings_lock(struct nic_settings *s)
 		nicfile_lock(&s->file, s->ifindex, false);
 }
 
+/* The interface was taken away, and its settings with it. */
+static bool is_gone(const struct nic_settings *s)
+{
+	char name[IF_NAMESIZE];
+
+	return !if_indextoname(s->ifindex, name) && errno == ENXIO;
+}
+
 void settings_end(struct nic_settings *s)
 {
 	struct nic_original *latest;
@@ -435,7 +444,9 @@ void settings_end(struct nic_settings *s)
 		latest = NULL;
 	}
 	free(latest);
-	if (!any_bound(s)) {
+	if (is_gone(s)) {
+		nicfile_remove(&s->file);
+	} else if (!any_bound(s)) {
 		restore(s, s->original);
 		nicfile_remove(&s->file);
 	}

@@ -22,9 +22,7 @@ t "all packets lost for 3 s" 60 survives \
 	'cd /sys/kernel/debug/dmsim && echo 1000000 >dm0a/loss_ppm && sleep 3 &&
 	 echo 0 >dm0a/loss_ppm'
 
-# COMMAND breaks something for good, until REPAIR: then the next run finds all in
-# order, and leaves it so.
-breaks()	# MS REGEX COMMAND [REPAIR]
+broken()	# MS REGEX COMMAND
 {
 	make_pair
 	NCCL_DEVMEM_TIMEOUT=4 bench allreduce --ranks 2 -b 1M -e 1M -n 3 -w 1 \
@@ -33,6 +31,13 @@ breaks()	# MS REGEX COMMAND [REPAIR]
 	! grep -q 'saw no error' "$log" || fail "a rank saw no error"
 	grep -qE "^# rank [01] saw it after .*($2)" "$log" ||
 		fail "no rank says \"$2\""
+}
+
+# COMMAND breaks something for good, until REPAIR: then the next run finds all in
+# order, and leaves it so.
+breaks()	# MS REGEX COMMAND [REPAIR]
+{
+	broken "$@"
 	eval "${4-}"
 	bench allreduce --ranks 2 -b 64K -e 1M -f 4 -n 2 -w 1
 	expect_right
@@ -56,3 +61,10 @@ t "the NIC down for good" 60 breaks 15000 "$gone" \
 	'ip -n h1 link set dm0b down' 'ip -n h1 link set dm0b up'
 t "the address gone" 60 breaks 15000 "$gone" \
 	'ip -n h1 address flush dev dm0b' 'ip -n h1 address add 10.0.0.2/24 dev dm0b'
+
+nic_gone()
+{
+	broken 15000 "$gone|No such device" 'echo 0 >/sys/bus/dmsim/del_pair'
+	: >"$nics"
+}
+t "the NIC taken away, with the queues" 60 nic_gone
