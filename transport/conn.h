@@ -40,7 +40,6 @@ struct devmem_request {
 	struct devmem_conn *conn;
 	enum request_state state;
 	bool announced;	 /* receive: total is known */
-	bool wants_leave; /* receive: small, and yet it waits for a grant */
 	uint64_t seq;	 /* which message of the connection */
 	uint8_t *addr;	 /* as the CPU sees it, or an offset in mem */
 	struct txmem *mem; /* send: the dma-buf, if the NIC reads it itself */
@@ -99,6 +98,7 @@ struct receiver {
 	uint64_t grant_seq;   /* oldest message that wants more grant */
 	uint64_t grants_sent; /* grants of messages before this are sent */
 	bool grants_urgent;   /* some message is granted in part only */
+	bool grant_small;     /* small messages come over flows, too */
 	uint64_t data_seq;    /* message that the next DATA is about */
 	bool stalled;	      /* a DATA record waits for a request, or room */
 	struct gather_engine gather;

@@ -208,8 +208,11 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 	if (wire_get_data(payload, h->len, &d))
 		return conn_fail(c, -EPROTO, "the peer's DATA is malformed");
 	if (!r->announced && !r->granted && d.total) {
-		/* Small, but in memory that its sender cannot read. */
-		r->wants_leave = true;
+		/*
+		 * Small, but in memory that its sender cannot read. More such
+		 * will come, and need not wait for their grants.
+		 */
+		c->rx.grant_small = true;
 		c->rx.grants_urgent = true;
 		if (c->rx.grant_seq > h->seq)
 			c->rx.grant_seq = h->seq;
@@ -287,9 +290,9 @@ int rx_send_grants(struct devmem_conn *c)
 		size_t to = !r ? 0 : r->announced ? r->total : r->size;
 		size_t n;
 
-		/* Done, or small enough to come without leave. */
-		if (!r || r->granted >= to ||
-		    (to <= c->inline_bytes && !r->wants_leave)) {
+		/* Done, all announced, or to come without leave. */
+		if (!r || r->granted >= to || r->seq < rx->data_seq ||
+		    (to <= c->inline_bytes && !rx->grant_small)) {
 			rx->grant_seq++;
 			continue;
 		}

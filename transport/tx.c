@@ -270,9 +270,11 @@ static bool sending(const struct devmem_conn *c)
 int tx_progress(struct devmem_conn *c)
 {
 	bool moved = false;
-	int rc = c->err ?: complete_all(c);
+	int rc = c->err ?: send_all(c, &moved);
 
-	rc = rc ?: send_all(c, &moved);
+	/* To ask for completions is a call, worth it when it is all that is left. */
+	if (!rc && !moved)
+		rc = complete_all(c);
 	if (!rc && (control_due(c) || (!moved && !sending(c)))) {
 		rc = tx_read_records(c);
 		rc = rc ?: send_all(c, &moved);

@@ -64,7 +64,6 @@ static void again(time_t since)
 
 struct devmem *client_open(unsigned int require, unsigned int flows)
 {
-	const char *pool = getenv("NCCL_DEVMEM_POOL_BYTES");
 	struct devmem_options o;
 	struct devmem *d;
 	int rc;
@@ -73,8 +72,6 @@ struct devmem *client_open(unsigned int require, unsigned int flows)
 	o.region = DEVMEM_REGION_UDMABUF;
 	o.require = require;
 	o.flows = flows;
-	if (pool)
-		o.pool_bytes = strtoull(pool, NULL, 10);
 	o.log = on_log;
 	if (here) {
 		o.ifname = "=lo";

@@ -14,10 +14,7 @@
 void die(int rc, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
 
-/*
- * Interfaces of the host where the process is; payload into udmabuf pools, as
- * large as NCCL_DEVMEM_POOL_BYTES says, in bytes.
- */
+/* Interfaces of the host where the process is; payload into udmabuf pools. */
 struct devmem *client_open(unsigned int require, unsigned int flows);
 /* Waits for the request; bytes moved. */
 size_t client_finish(struct devmem_request *r);
