@@ -50,10 +50,12 @@ int conn_make_flows(struct devmem_conn *c, unsigned int count)
 struct wire_hello conn_hello(const struct devmem_conn *c)
 {
 	const struct devmem_options *o = ctx_options(c->ctx);
+	/* What is in device memory is never inline, and needs its grant. */
+	bool any = !c->is_sender || !c->nic->info.devmem_tx;
 	struct wire_hello hello = {
 		.major = WIRE_VERSION_MAJOR,
 		.minor = WIRE_VERSION_MINOR,
-		.inline_bytes = (uint32_t)o->inline_bytes,
+		.inline_bytes = any ? (uint32_t)o->inline_bytes : 0,
 		.eager_bytes = c->is_sender ? (uint32_t)o->eager_bytes :
 					      UINT32_MAX,
 	};

@@ -98,7 +98,6 @@ struct receiver {
 	uint64_t grant_seq;   /* oldest message that wants more grant */
 	uint64_t grants_sent; /* grants of messages before this are sent */
 	bool grants_urgent;   /* some message is granted in part only */
-	bool grant_small;     /* small messages come over flows, too */
 	uint64_t data_seq;    /* message that the next DATA is about */
 	bool stalled;	      /* a DATA record waits for a request, or room */
 	struct gather_engine gather;

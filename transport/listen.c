@@ -400,7 +400,8 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 	rc = rc ?: control_fill(c);
 	if (rc)
 		return rc;
-	if (c->control.eof)
+	/* It may have sent all that it had as soon as its flows were there. */
+	if (c->control.eof && !h->ready)
 		return conn_fail(c, -ECONNRESET,
 				 "the sender hung up before "
 				 "the connection was made");

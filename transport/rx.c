@@ -207,16 +207,6 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 	}
 	if (wire_get_data(payload, h->len, &d))
 		return conn_fail(c, -EPROTO, "the peer's DATA is malformed");
-	if (!r->announced && !r->granted && d.total) {
-		/*
-		 * Small, but in memory that its sender cannot read. More such
-		 * will come, and need not wait for their grants.
-		 */
-		c->rx.grant_small = true;
-		c->rx.grants_urgent = true;
-		if (c->rx.grant_seq > h->seq)
-			c->rx.grant_seq = h->seq;
-	}
 	rc = announce(c, r, d.total);
 	rc = rc ?: on_chunks(c, r, &d);
 	if (!rc && r->assigned == r->total)
@@ -292,7 +282,7 @@ int rx_send_grants(struct devmem_conn *c)
 
 		/* Done, all announced, or to come without leave. */
 		if (!r || r->granted >= to || r->seq < rx->data_seq ||
-		    (to <= c->inline_bytes && !rx->grant_small)) {
+		    to <= c->inline_bytes) {
 			rx->grant_seq++;
 			continue;
 		}

@@ -178,10 +178,14 @@ uint64_t sock_silent_ms(int fd)
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
+	/* The first one may have been lost, or is not answered yet. */
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ||
-	    (!info.tcpi_retransmits && !info.tcpi_probes))
+	    info.tcpi_retransmits + info.tcpi_probes < 2)
 		return 0;
-	return info.tcpi_last_ack_recv;
+	/* Data is an answer, too, and not counted as an acknowledgement. */
+	return info.tcpi_last_ack_recv < info.tcpi_last_data_recv ?
+		       info.tcpi_last_ack_recv :
+		       info.tcpi_last_data_recv;
 }
 
 void sock_deafen(int fd)

@@ -198,6 +198,13 @@ int tx_devmem_try(int fd, const struct txmem *m)
 	dmabuf_msg(&msg, control, sizeof(control), txmem_id(m));
 	if (sendmsg(fd, &msg, MSG_ZEROCOPY | MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return -EPROTO;
-	/* EAGAIN: control is full, and the payload itself will tell. */
-	return errno == EFAULT || errno == EAGAIN ? 0 : -errno;
+	switch (errno) {
+	case EINVAL:
+	case ENODEV:
+	case ENOMEM:
+	case EOPNOTSUPP:
+		return -errno;
+	default: /* as it should be, or the payload will tell */
+		return 0;
+	}
 }

@@ -51,7 +51,7 @@ struct wire_hdr {
 
 struct wire_hello {
 	uint16_t major, minor;
-	uint32_t inline_bytes; /* the sender's largest inline message */
+	uint32_t inline_bytes; /* messages up to this come without grant */
 	uint8_t key[WIRE_KEY_BYTES];
 	uint32_t eager_bytes; /* the same where payload goes to host memory */
 };

@@ -26,15 +26,16 @@
 
 #include "client.h"
 
-#define REGION (8u << 20)
+/* More than the receiver can grant at once. */
+#define REGION (32u << 20)
 #define CONNS  4
 
 static const struct {
 	size_t offset, size;
 } part[] = {
-	{ 0, REGION },	{ 0, 1 },	  { 4095, 2 },	   { 1, 4096 },
-	{ 4096, 4096 }, { 777, 0 },	  { 12345, 8192 }, { 100, 65536 },
-	{ 3, 1048577 }, { REGION - 1, 1 }, { 0, REGION },
+	{ 0, 1 },	{ 0, REGION },	  { 4095, 2 },	     { 1, 4096 },
+	{ 4096, 4096 }, { 777, 0 },	  { 12345, 8192 },   { 100, 65536 },
+	{ 3, 1048577 }, { REGION - 1, 1 }, { 1, REGION - 1 }, { 0, 8000 },
 };
 #define PARTS (sizeof(part) / sizeof(part[0]))
 
@@ -167,18 +168,24 @@ static void sender(int peer)
 	devmem_close(d);
 }
 
+/* All are posted at once, each with room for its message and no more. */
 static void receive_parts(struct devmem_conn *c, uint8_t *buffer)
 {
-	for (size_t i = 0; i < PARTS; i++) {
-		struct devmem_request *r;
-		int rc = devmem_recv(c, buffer, REGION, NULL, &r);
+	struct devmem_request *r[PARTS];
+	uint8_t *at[PARTS];
+
+	for (size_t i = 0; i < PARTS; buffer += part[i++].size) {
+		int rc = devmem_recv(c, buffer, part[i].size, NULL, &r[i]);
 
 		if (rc)
 			die(rc, "devmem_recv");
-		if (client_finish(r) != part[i].size)
+		at[i] = buffer;
+	}
+	for (size_t i = 0; i < PARTS; i++) {
+		if (client_finish(r[i]) != part[i].size)
 			die(0, "message %zu has another size", i);
 		for (size_t j = 0; j < part[i].size; j++)
-			if (buffer[j] != byte_at(part[i].offset + j))
+			if (at[i][j] != byte_at(part[i].offset + j))
 				die(0, "message %zu is wrong at byte %zu", i, j);
 	}
 }
@@ -188,8 +195,12 @@ static void receiver(int peer)
 	struct devmem *d = client_open(DEVMEM_REQUIRE_RX, 2);
 	struct devmem_listener *l = client_listen(d, peer);
 	struct devmem_conn *conn[CONNS];
-	uint8_t *buffer = malloc(REGION);
+	size_t room = 0;
+	uint8_t *buffer;
 
+	for (size_t i = 0; i < PARTS; i++)
+		room += part[i].size;
+	buffer = malloc(room);
 	if (!buffer)
 		die(-ENOMEM, "a buffer");
 	for (int i = 0; i < CONNS; i++)
