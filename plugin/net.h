@@ -49,4 +49,11 @@ ncclResult_t net_test(void *request, int *done, int *sizes);
 ncclResult_t net_close_comm(void *comm);
 ncclResult_t net_close_listen(void *listen_comm);
 
+/* What every version's table has. No device offload: the last two. */
+#define NET_COMMON_SLOTS                                                       \
+	.name = NET_NAME, .accept = net_accept, .regMr = net_reg_mr,           \
+	.regMrDmaBuf = net_reg_mr_dmabuf, .deregMr = net_dereg_mr,             \
+	.iflush = net_iflush, .test = net_test, .getDeviceMr = NULL,           \
+	.irecvConsumed = NULL
+
 #endif /* PLUGIN_NET_H */

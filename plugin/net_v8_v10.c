@@ -201,70 +201,39 @@ static ncclResult_t irecv_v8(void *recv_comm, int n, void **data, int *sizes,
 			 request);
 }
 
+#define SHARED_SLOTS                                                           \
+	.devices = shared_devices, .listen = shared_listen,                    \
+	.closeSend = shared_close_comm, .closeRecv = shared_close_comm,        \
+	.closeListen = shared_close_listen
+
 NET_EXPORT ncclNet_v10_t ncclNetPlugin_v10 = {
-	.name = NET_NAME,
+	NET_COMMON_SLOTS,
+	SHARED_SLOTS,
 	.init = init_v10,
-	.devices = shared_devices,
 	.getProperties = properties_v9,
-	.listen = shared_listen,
 	.connect = connect_v10,
-	.accept = net_accept,
-	.regMr = net_reg_mr,
-	.regMrDmaBuf = net_reg_mr_dmabuf,
-	.deregMr = net_dereg_mr,
 	.isend = net_isend,
 	.irecv = net_irecv,
-	.iflush = net_iflush,
-	.test = net_test,
-	.closeSend = shared_close_comm,
-	.closeRecv = shared_close_comm,
-	.closeListen = shared_close_listen,
-	.getDeviceMr = NULL, /* as in version 11, here and below */
-	.irecvConsumed = NULL,
-	.makeVDevice = NULL,
+	.makeVDevice = NULL, /* as in version 11 */
 };
 
 NET_EXPORT ncclNet_v9_t ncclNetPlugin_v9 = {
-	.name = NET_NAME,
+	NET_COMMON_SLOTS,
+	SHARED_SLOTS,
 	.init = shared_init,
-	.devices = shared_devices,
 	.getProperties = properties_v9,
-	.listen = shared_listen,
 	.connect = shared_connect,
-	.accept = net_accept,
-	.regMr = net_reg_mr,
-	.regMrDmaBuf = net_reg_mr_dmabuf,
-	.deregMr = net_dereg_mr,
 	.isend = isend_v9,
 	.irecv = irecv_v9,
-	.iflush = net_iflush,
-	.test = net_test,
-	.closeSend = shared_close_comm,
-	.closeRecv = shared_close_comm,
-	.closeListen = shared_close_listen,
-	.getDeviceMr = NULL,
-	.irecvConsumed = NULL,
 	.makeVDevice = NULL,
 };
 
 NET_EXPORT ncclNet_v8_t ncclNetPlugin_v8 = {
-	.name = NET_NAME,
+	NET_COMMON_SLOTS,
+	SHARED_SLOTS,
 	.init = shared_init,
-	.devices = shared_devices,
 	.getProperties = properties_v8,
-	.listen = shared_listen,
 	.connect = shared_connect,
-	.accept = net_accept,
-	.regMr = net_reg_mr,
-	.regMrDmaBuf = net_reg_mr_dmabuf,
-	.deregMr = net_dereg_mr,
 	.isend = isend_v8,
 	.irecv = irecv_v8,
-	.iflush = net_iflush,
-	.test = net_test,
-	.closeSend = shared_close_comm,
-	.closeRecv = shared_close_comm,
-	.closeListen = shared_close_listen,
-	.getDeviceMr = NULL,
-	.irecvConsumed = NULL,
 };

@@ -348,52 +348,22 @@ static ncclResult_t net_properties_v12(int dev, ncclNetProperties_v12_t *props)
 	return ncclSuccess;
 }
 
+/* Versions 11 and 12 differ in the properties only. Devices are not bonded. */
+#define CONTEXT_SLOTS                                                          \
+	.init = net_init, .devices = net_devices, .listen = net_listen,        \
+	.connect = net_connect, .isend = net_isend, .irecv = net_irecv,        \
+	.closeSend = net_close_comm, .closeRecv = net_close_comm,              \
+	.closeListen = net_close_listen, .makeVDevice = NULL,                  \
+	.finalize = net_finalize, .setNetAttr = net_set_attr
+
 NET_EXPORT ncclNet_v11_t ncclNetPlugin_v11 = {
-	.name = NET_NAME,
-	.init = net_init,
-	.devices = net_devices,
+	NET_COMMON_SLOTS,
+	CONTEXT_SLOTS,
 	.getProperties = net_properties,
-	.listen = net_listen,
-	.connect = net_connect,
-	.accept = net_accept,
-	.regMr = net_reg_mr,
-	.regMrDmaBuf = net_reg_mr_dmabuf,
-	.deregMr = net_dereg_mr,
-	.isend = net_isend,
-	.irecv = net_irecv,
-	.iflush = net_iflush,
-	.test = net_test,
-	.closeSend = net_close_comm,
-	.closeRecv = net_close_comm,
-	.closeListen = net_close_listen,
-	.getDeviceMr = NULL, /* no device offload */
-	.irecvConsumed = NULL,
-	.makeVDevice = NULL, /* devices are not bonded */
-	.finalize = net_finalize,
-	.setNetAttr = net_set_attr,
 };
 
 NET_EXPORT ncclNet_v12_t ncclNetPlugin_v12 = {
-	.name = NET_NAME,
-	.init = net_init,
-	.devices = net_devices,
+	NET_COMMON_SLOTS,
+	CONTEXT_SLOTS,
 	.getProperties = net_properties_v12,
-	.listen = net_listen,
-	.connect = net_connect,
-	.accept = net_accept,
-	.regMr = net_reg_mr,
-	.regMrDmaBuf = net_reg_mr_dmabuf,
-	.deregMr = net_dereg_mr,
-	.isend = net_isend,
-	.irecv = net_irecv,
-	.iflush = net_iflush,
-	.test = net_test,
-	.closeSend = net_close_comm,
-	.closeRecv = net_close_comm,
-	.closeListen = net_close_listen,
-	.getDeviceMr = NULL, /* no device offload */
-	.irecvConsumed = NULL,
-	.makeVDevice = NULL, /* devices are not bonded */
-	.finalize = net_finalize,
-	.setNetAttr = net_set_attr,
 };

@@ -81,8 +81,8 @@ struct control {
 	bool eof; /* the peer sends no more */
 	bool bye; /* and said so */
 	/*
-	 * The message whose bytes are part way through: it is neither sent nor
-	 * received here what is not the rest of it.
+	 * The message that is part way through: nothing else may be sent here,
+	 * and nothing else comes, before its end.
 	 */
 	struct devmem_request *inlining;
 	size_t ahead; /* bytes worth reading before it is known whose */

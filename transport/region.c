@@ -56,21 +56,29 @@ void region_free(struct region *r)
 	r->ops = NULL;
 }
 
+int region_check_dmabuf(int fd, uint64_t offset, size_t size, uint64_t *end)
+{
+	/* A dma-buf answers SEEK_END with its size; nothing else is one. */
+	off_t bytes = lseek(fd, 0, SEEK_END);
+
+	if (bytes < 0)
+		return errno == EBADF ? -EBADF : -EOPNOTSUPP;
+	*end = (uint64_t)bytes;
+	return offset > *end || size > *end - offset ? -EINVAL : 0;
+}
+
 int region_map_dmabuf(int fd, uint64_t offset, size_t size, void **map,
 		      size_t *map_bytes, void **addr)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t start = offset / page * page;
-	off_t end;
+	uint64_t start = offset / page * page, end;
+	int rc;
 
 	if (!size || offset + size < offset)
 		return -EINVAL;
-	/* A dma-buf answers SEEK_END with its size; nothing else is one. */
-	end = lseek(fd, 0, SEEK_END);
-	if (end < 0)
-		return errno == EBADF ? -EBADF : -EOPNOTSUPP;
-	if (offset + size > (uint64_t)end)
-		return -EINVAL;
+	rc = region_check_dmabuf(fd, offset, size, &end);
+	if (rc)
+		return rc;
 
 	*map_bytes = (size_t)(offset + size - start);
 	*map = mmap(NULL, *map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd,

@@ -38,6 +38,12 @@ int region_alloc(struct region *r, const struct region_ops *ops, size_t bytes,
 void region_free(struct region *r);
 
 /**
+ * region_check_dmabuf() - is [offset, offset + size) inside of a dma-buf? *end is
+ * the size of it. -EINVAL: no; -EBADF, -EOPNOTSUPP: @fd is not open, no dma-buf.
+ */
+int region_check_dmabuf(int fd, uint64_t offset, size_t size, uint64_t *end);
+
+/**
  * region_map_dmabuf() - map [offset, offset + size) of somebody else's dma-buf
  * for the CPU. @fd is not kept. Returns the mapping of the pages around the
  * range in *map and *map_bytes (for munmap) and the range itself in *addr.

@@ -9,11 +9,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "devnl.h"
 #include "ethioctl.h"
+#include "region.h"
 #include "txmem.h"
 #include "uapi.h"
 
@@ -81,21 +80,6 @@ int txmem_probe(const char *ifname, unsigned int ifindex, struct why *w)
 	return rc;
 }
 
-/* Does it lie in the dma-buf? */
-static int check_range(struct txmem *m, int fd, struct why *w)
-{
-	off_t end = lseek(fd, 0, SEEK_END);
-
-	if (end < 0)
-		return why(w, errno == EBADF ? -EBADF : -EINVAL,
-			   "the file descriptor is not a dma-buf");
-	m->end = (uint64_t)end;
-	if (m->offset > m->end || m->size > m->end - m->offset)
-		return why(w, -EINVAL,
-			   "the range is not inside the dma-buf");
-	return 0;
-}
-
 static struct txmem *find(unsigned int ifindex, uintptr_t addr, size_t size,
 			  uint64_t offset)
 {
@@ -149,9 +133,12 @@ int txmem_get(const char *ifname, unsigned int ifindex, uintptr_t addr,
 	int rc;
 
 	*out = NULL;
-	rc = check_range(&like, fd, w);
+	rc = region_check_dmabuf(fd, offset, size, &like.end);
 	if (rc)
-		return rc;
+		return why(w, rc,
+			   rc == -EINVAL ?
+				   "the range is not inside the dma-buf" :
+				   "the file descriptor is not a dma-buf");
 	pthread_mutex_lock(&bound.lock);
 	m = find(ifindex, addr, size, offset);
 	if (!m)

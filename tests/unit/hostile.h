@@ -253,4 +253,15 @@ private:
 	int fds_ = 0;
 };
 
+/* A peer of each seed in turn, as many as two seconds have time for. */
+template <class One> void try_seeds()
+{
+	auto end = Clock::now() + std::chrono::seconds(2);
+
+	for (unsigned int seed = 0; seed < 2000 && Clock::now() < end; seed++) {
+		One(seed).run();
+		ASSERT_FALSE(testing::Test::HasFailure()) << "seed " << seed;
+	}
+}
+
 #endif // DEVMEM_TESTS_HOSTILE_H
