@@ -3,17 +3,33 @@
 # Payload is sent from dma-bufs by the NIC: whatever befalls its packets, without
 # the CPU, or not at all if that is required and cannot be.
 
-blind()	# [host option...]
+blind_both_ways()
 {
-	make_pair "$@"
 	timeout 60 "$LAB_BUILD/tests/lab/blind-send" h1 h0 ||
 		fail "blind-send failed"
 	timeout 60 "$LAB_BUILD/tests/lab/blind-send" h0 h1 ||
 		fail "blind-send failed the other way"
 }
+
+blind()	# [host option...]
+{
+	make_pair "$@"
+	blind_both_ways
+}
 t "from memory that the CPU cannot reach" 60 blind
 t "from memory that the CPU cannot reach, MTU 9000" 60 blind mtu=9000
 t "from memory that the CPU cannot reach, IPv6 only" 60 blind addr=6
+
+blind_lossy()
+{
+	make_pair
+	fault dm0a loss_ppm 10000
+	fault dm0b loss_ppm 10000
+	blind_both_ways
+	happened h0 dm0a link_lost
+	happened h1 dm0b link_lost
+}
+t "from memory that is written anew when done, 1 % of packets lost" 200 blind_lossy
 
 both_ways()	# [ARG of devmem-bench...]
 {

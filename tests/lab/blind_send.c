@@ -9,6 +9,9 @@
  * dma-buf is mapped, neither before nor after. So bytes that arrive were read by
  * the NIC: of any size, from any offset, those of the smallest messages, too.
  *
+ * At last the test, which can, writes the memory anew as soon as a message is done:
+ * if that was said too early, what is sent again is wrong.
+ *
  * Several connections send from one buffer. It is bound once, and stays until the
  * last of them has released it.
  */
@@ -29,6 +32,8 @@
 /* More than the receiver can grant at once. */
 #define REGION (32u << 20)
 #define CONNS  4
+#define ROUNDS 100
+#define CHUNK  65536u
 
 static const struct {
 	size_t offset, size;
@@ -41,15 +46,17 @@ static const struct {
 
 static uint8_t byte_at(size_t i) { return (uint8_t)(i * 167 ^ i >> 8 ^ i >> 17); }
 
+static int mem; /* what the dma-buf is made of */
+
 static int dmabuf_of_bytes(void)
 {
 	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC,
 					 .size = REGION };
 	int dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	int mem = memfd_create("blind-send", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	uint8_t *p;
 	int fd;
 
+	mem = memfd_create("blind-send", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (dev < 0 || mem < 0 || ftruncate(mem, REGION) ||
 	    fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK))
 		die(-errno, "memory for a dma-buf");
@@ -63,7 +70,6 @@ static int dmabuf_of_bytes(void)
 	fd = ioctl(dev, UDMABUF_CREATE, &create);
 	if (fd < 0)
 		die(-errno, "UDMABUF_CREATE");
-	close(mem);
 	close(dev);
 	return fd;
 }
@@ -130,10 +136,32 @@ static void send_parts(struct devmem_conn *c, struct devmem_mr *mr, char *addr)
 		    (unsigned long long)s.bytes_inline);
 }
 
+static void send_rewritten(struct devmem_conn *c, struct devmem_mr *mr,
+			   char *addr)
+{
+	uint8_t *p = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_SHARED, mem,
+			  0);
+
+	if (p == MAP_FAILED)
+		die(-errno, "mmap");
+	for (size_t i = 0; i < ROUNDS; i++) {
+		struct devmem_request *r;
+		int rc;
+
+		for (size_t j = 0; j < CHUNK; j++)
+			p[j] = byte_at(i * 7919 + j);
+		rc = devmem_send(c, addr, CHUNK, mr, &r);
+		if (rc)
+			die(rc, "devmem_send");
+		client_finish(r);
+	}
+	munmap(p, CHUNK);
+}
+
 static void sender(int peer)
 {
 	struct devmem *d = client_open(DEVMEM_REQUIRE_TX, 2);
-	char handle[DEVMEM_HANDLE_BYTES], *addr;
+	char handle[DEVMEM_HANDLE_BYTES], accepted, *addr;
 	struct devmem_conn *conn[CONNS];
 	struct devmem_mr *mr[CONNS];
 	int fd = dmabuf_of_bytes(), one, n;
@@ -141,8 +169,12 @@ static void sender(int peer)
 	addr = mmap(NULL, REGION, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		    0);
 	client_handle(peer, handle);
-	for (int i = 0; i < CONNS; i++)
+	for (int i = 0; i < CONNS; i++) {
 		conn[i] = client_connect(d, handle);
+		/* With packets lost the next one could be there before it. */
+		if (read(peer, &accepted, 1) != 1)
+			die(0, "the peer has not accepted connection %d", i);
+	}
 	n = descriptors();
 	mr[0] = register_buffer(conn[0], addr, fd);
 	one = descriptors() - n;
@@ -158,6 +190,8 @@ static void sender(int peer)
 
 		send_parts(conn[i], mr[i], addr);
 		expect_unmapped();
+		if (i == CONNS - 1)
+			send_rewritten(conn[i], mr[i], addr);
 		rc = devmem_mr_release(conn[i], mr[i]);
 		if (rc)
 			die(rc, "devmem_mr_release");
@@ -190,6 +224,21 @@ static void receive_parts(struct devmem_conn *c, uint8_t *buffer)
 	}
 }
 
+static void receive_rewritten(struct devmem_conn *c, uint8_t *buffer)
+{
+	for (size_t i = 0; i < ROUNDS; i++) {
+		struct devmem_request *r;
+		int rc = devmem_recv(c, buffer, CHUNK, NULL, &r);
+
+		if (rc)
+			die(rc, "devmem_recv");
+		client_finish(r);
+		for (size_t j = 0; j < CHUNK; j++)
+			if (buffer[j] != byte_at(i * 7919 + j))
+				die(0, "round %zu is wrong at byte %zu", i, j);
+	}
+}
+
 static void receiver(int peer)
 {
 	struct devmem *d = client_open(DEVMEM_REQUIRE_RX, 2);
@@ -203,10 +252,14 @@ static void receiver(int peer)
 	buffer = malloc(room);
 	if (!buffer)
 		die(-ENOMEM, "a buffer");
-	for (int i = 0; i < CONNS; i++)
+	for (int i = 0; i < CONNS; i++) {
 		conn[i] = client_accept(l);
+		if (write(peer, "", 1) != 1)
+			die(-errno, "telling the peer");
+	}
 	for (int i = 0; i < CONNS; i++)
 		receive_parts(conn[i], buffer);
+	receive_rewritten(conn[CONNS - 1], buffer);
 	devmem_close(d);
 	free(buffer);
 }
