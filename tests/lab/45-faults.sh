@@ -45,12 +45,15 @@ breaks()	# MS REGEX COMMAND [REPAIR]
 }
 
 # Ports of flows are those that rules name; the rest is control.
-one_flow='ip netns exec h1 ss -K "sport = :$(ip netns exec h1 ethtool -n dm0b |
-	sed -n "s/.*Dest port: \([0-9]*\).*/\1/p" | head -n 1)" "dport = :$(
-	ip netns exec h1 ethtool -n dm0b | sed -n "s/.*Src port: \([0-9]*\).*/\1/p" |
-	head -n 1)"'
-control='ip netns exec h1 ss -K "sport != :$(ip netns exec h1 ethtool -n dm0b |
-	sed -n "s/.*Dest port: \([0-9]*\).*/\1/p" | head -n 1)"'
+rule_port()	# HOST NIC Src|Dest
+{
+	echo "\$(ip netns exec $1 ethtool -n $2 |
+		sed -n \"s/.*$3 port: \([0-9]*\).*/\1/p\" | head -n 1)"
+}
+in_port=$(rule_port h1 dm0b Dest)
+out_port=$(rule_port h0 dm0a Dest)
+one_flow="ip netns exec h1 ss -K 'sport = :'$in_port 'dport = :'$(rule_port h1 dm0b Src)"
+control="ip netns exec h1 ss -K 'sport != :'$in_port 'dport != :'$out_port"
 t "one flow cut" 60 breaks 3000 "receiving payload|sending payload|a flow ended" "$one_flow"
 t "control cut" 60 breaks 3000 "control connection|is gone" "$control"
 gone='has answered nothing for 4 s|timed out|No route to host|unreachable'
