@@ -56,6 +56,7 @@ struct variant {
 struct options {
 	enum mode mode;
 	const char *plugin;
+	int table;	    /* version of the plugin's table; 0: newest */
 	const char *device; /* name or index; NULL: 0 */
 	enum memory memory;
 	size_t min_bytes, max_bytes;
@@ -114,7 +115,7 @@ struct path_report {
 /* Who a rank is. Sent as it is. */
 struct info_report {
 	uint32_t pid;
-	int32_t dev, speed, cpus;
+	int32_t table, dev, speed, cpus;
 	char host[64], netns[64], kernel[128], machine[32], cpu[64];
 	char plugin[64], device[64], memory[16];
 };
@@ -204,7 +205,7 @@ struct msg_hello {
 	uint64_t digest; /* of the options: all ranks need the same */
 };
 
-#define MSG_VERSION 1u
+#define MSG_VERSION 2u
 
 size_t msg_max(enum msg_type type);
 int io_full(int fd, void *data, size_t len, bool write, int64_t deadline);
@@ -229,11 +230,12 @@ const char *status_text(int status, char *buf, size_t size);
 /* plugin.c: loading and logging */
 struct plugin {
 	void *lib;
-	const ncclNet_v11_t *net;
+	const ncclNet_v12_t *net;
+	int table; /* the version that is behind it; 0: built in */
 	void *ctx;
 	bool inited;
 	int dev;
-	ncclNetProperties_v11_t props;
+	ncclNetProperties_v12_t props;
 };
 
 struct rank;
@@ -249,7 +251,7 @@ void log_path(struct path_report *p);
 const char *nccl_name(ncclResult_t rc);
 
 /* tcp_net.c: the built-in variant "tcp" */
-extern const ncclNet_v11_t tcp_net;
+extern const ncclNet_v12_t tcp_net;
 int tcp_net_fd(const void *comm);
 
 /* limit.c: the plugin in turn with a bare socket */

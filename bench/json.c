@@ -20,6 +20,7 @@ static void add_info(cJSON *to, const struct info_report *i)
 	cJSON_AddNumberToObject(to, "cpus", i->cpus);
 	cJSON_AddStringToObject(to, "cpu", i->cpu);
 	cJSON_AddStringToObject(to, "plugin", i->plugin);
+	cJSON_AddNumberToObject(to, "table", i->table);
 	cJSON_AddStringToObject(to, "device", i->device);
 	cJSON_AddNumberToObject(to, "speed_mbps", i->speed);
 	cJSON_AddStringToObject(to, "memory", i->memory);

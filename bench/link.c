@@ -165,7 +165,7 @@ int links_open(struct rank *r, size_t buffer_size)
 static void end_close(struct rank *r, struct end *e, const char *slot,
 		      ncclResult_t (*close_comm)(void *))
 {
-	const ncclNet_v11_t *net = r->plugin.net;
+	const ncclNet_v12_t *net = r->plugin.net;
 	ncclResult_t rc;
 
 	if (e->mhandle) {
@@ -185,7 +185,7 @@ static void end_close(struct rank *r, struct end *e, const char *slot,
 /* Closes what there is; also after an error, with requests outstanding. */
 void links_close(struct rank *r)
 {
-	const ncclNet_v11_t *net = r->plugin.net;
+	const ncclNet_v12_t *net = r->plugin.net;
 	struct link *l;
 	int i;
 

@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "bench.h"
+#include "net_table.h"
 
 enum {
 	OPT_RANKS = 256,
 	OPT_RANK,
 	OPT_BOOTSTRAP,
 	OPT_NETNS,
+	OPT_TABLE,
 	OPT_DEVICE,
 	OPT_MEMORY,
 	OPT_CHANNELS,
@@ -44,8 +46,11 @@ static const struct argp_option table[] = {
 	{ 0, 0, 0, 0, "What to measure:", 1 },
 	{ "plugin", 'p', "FILE", 0,
 	  "NCCL net plugin with a table of version "
-	  "11; a name without a slash is looked up as the loader does "
+	  "8 to 12; a name without a slash is looked up as the loader does "
 	  "(default libnccl-net-devmem.so)",
+	  0 },
+	{ "table", OPT_TABLE, "vN", 0,
+	  "the plugin's table of version N, default the newest of v12 to v8",
 	  0 },
 	{ "device", OPT_DEVICE, "NAME|N", 0,
 	  "device of the plugin, default "
@@ -123,9 +128,7 @@ static const struct argp_option table[] = {
 	  "fail unless the receive "
 	  "path of every rank is PATH, e.g. devmem",
 	  0 },
-	{ "require-tx", OPT_REQUIRE_TX, "PATH", 0,
-	  "the same for sending",
-	  0 },
+	{ "require-tx", OPT_REQUIRE_TX, "PATH", 0, "the same for sending", 0 },
 	{ "timeout", OPT_TIMEOUT, "S", 0,
 	  "end a run that takes longer, "
 	  "default 120",
@@ -151,8 +154,7 @@ static const struct argp_option table[] = {
 	  "before, default 100",
 	  0 },
 	{ "expect-error-ms", OPT_EXPECT_ERROR, "MS", 0,
-	  "how soon each of them must see it, default 2000",
-	  0 },
+	  "how soon each of them must see it, default 2000", 0 },
 	{ "pause-at-iter", OPT_PAUSE_AT, "I", 0,
 	  "at verified iteration I run "
 	  "the command of --pause-cmd; traffic goes on until it has ended and "
@@ -417,6 +419,10 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 	switch (key) {
 	case 'p':
 		o->plugin = arg;
+		return 0;
+	case OPT_TABLE:
+		o->table = number(s, "table", arg + (*arg == 'v'),
+				  NET_TABLE_OLDEST, NET_TABLE_NEWEST);
 		return 0;
 	case OPT_DEVICE:
 		o->device = arg;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "net_table.h"
 
 /* The logger has no argument of ours, so this is the process's. */
 static struct {
@@ -29,7 +30,7 @@ static const char *const rx_names[RX_KEYS] = { "devmem",   "linear",   "host",
 					       "returned", "dontneed", "grants",
 					       "messages" };
 static const char *const tx_names[TX_KEYS] = { "devmem", "host", "inline",
-					      "messages" };
+					       "messages" };
 
 const char *rx_key(int key)
 {
@@ -199,8 +200,11 @@ const char *nccl_name(ncclResult_t rc)
 	return names[rc];
 }
 
+/* The newest table that we both know, as NCCL does, or the one of --table. */
 static int load(struct rank *r, const char *name)
 {
+	int oldest = r->o->table ? r->o->table : NET_TABLE_OLDEST;
+	int newest = r->o->table ? r->o->table : NET_TABLE_NEWEST;
 	struct plugin *p = &r->plugin;
 
 	p->lib = dlopen(name, RTLD_NOW | RTLD_LOCAL);
@@ -209,14 +213,15 @@ static int load(struct rank *r, const char *name)
 				 "cannot load the plugin: %s; give the path of "
 				 "its .so file by --plugin",
 				 dlerror());
-	p->net = dlsym(p->lib, "ncclNetPlugin_v11");
-	if (!p->net)
-		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
-				 "%s exports no "
-				 "ncclNetPlugin_v11; only tables of version 11 "
-				 "can be driven",
-				 name);
-	return 0;
+	for (p->table = newest; p->table >= oldest; p->table--) {
+		p->net = net_table(p->lib, p->table);
+		if (p->net)
+			return 0;
+	}
+	return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+			 "%s exports no table ncclNetPlugin_v%d%s", name,
+			 newest,
+			 oldest < newest ? ", nor an older one to v8" : "");
 }
 
 static bool name_is_index(const char *name, int *dev)
@@ -242,8 +247,6 @@ static int pick_device(struct rank *r)
 	for (i = 0; i < ndev; i++) {
 		if (index && i != p->dev)
 			continue;
-		/* NCCL gives uninitialised memory: every field must be set. */
-		memset(&p->props, 0xa5, sizeof(p->props));
 		rc = p->net->getProperties(i, &p->props);
 		if (rc)
 			return net_fail(r, "getProperties", rc, "device %d", i);

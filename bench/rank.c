@@ -146,6 +146,7 @@ static void cpu_model(char *buf, size_t size)
 static int send_info(struct rank *r)
 {
 	struct info_report i = { .pid = getpid(),
+				 .table = r->plugin.table,
 				 .dev = r->plugin.dev,
 				 .speed = r->plugin.props.speed };
 	const struct options *o = r->o;

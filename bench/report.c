@@ -127,14 +127,17 @@ void report_ranks(const struct options *o, const struct result *res,
 		  const char *name)
 {
 	const struct info_report *i;
+	char table[16] = "";
 	int r;
 
 	for (r = 0; r < o->ranks; r++) {
 		i = &res->info[r];
-		printf("# %s Rank %2d Pid %6u on %s%s%s plugin %s device %d %s "
-		       "%d Mb/s memory %s\n",
+		if (i->table)
+			snprintf(table, sizeof(table), " v%d", i->table);
+		printf("# %s Rank %2d Pid %6u on %s%s%s plugin %s%s device %d "
+		       "%s %d Mb/s memory %s\n",
 		       name, r, i->pid, i->host, i->netns[0] ? " netns " : "",
-		       i->netns, i->plugin, i->dev, i->device, i->speed,
+		       i->netns, i->plugin, table, i->dev, i->device, i->speed,
 		       i->memory);
 	}
 }

@@ -120,17 +120,19 @@ static ncclResult_t tcp_devices(int *ndev)
 	return ncclSuccess;
 }
 
-static ncclResult_t tcp_properties(int dev, ncclNetProperties_v11_t *props)
+static ncclResult_t tcp_properties(int dev, ncclNetProperties_v12_t *props)
 {
 	if (dev)
 		return ncclInvalidArgument;
-	*props = (ncclNetProperties_v11_t){
+	*props = (ncclNetProperties_v12_t){
 		.name = tcp.name,
 		.ptrSupport = NCCL_PTR_HOST | NCCL_PTR_DMABUF,
 		.maxComms = 1024,
 		.maxRecvs = 1,
 		.netDeviceType = NCCL_NET_DEVICE_HOST,
 		.vProps = { .ndevs = 1 },
+		.railId = NCCL_NET_ID_UNDEF,
+		.planeId = NCCL_NET_ID_UNDEF,
 		.maxP2pBytes = NCCL_MAX_NET_SIZE_BYTES,
 		.maxCollBytes = NCCL_MAX_NET_SIZE_BYTES,
 	};
@@ -359,7 +361,7 @@ static ncclResult_t tcp_finalize(void *ctx)
 	return ncclSuccess;
 }
 
-const ncclNet_v11_t tcp_net = {
+const ncclNet_v12_t tcp_net = {
 	.name = "tcp",
 	.init = tcp_init,
 	.devices = tcp_devices,

@@ -400,22 +400,28 @@ void LocalSide::net_call(Call &call)
 	uint64_t *arg = call.arg;
 	void *out = nullptr;
 	int number = 0;
+	const ncclNet_v12_t *net = net_->net();
+	ncclNetCommConfig_v11_t config = {-1}; /* no traffic class */
+	ncclNetDeviceHandle_v11_t *device = nullptr;
+	void *phandles[max_group] = {};
 
 	switch (call.op) {
 	case Op::init:
-		call.result = net_->init(&out, arg[0], plugin_log::callback);
+		call.result = net->init(&out, arg[0], &config,
+					plugin_log::callback, nullptr);
 		break;
 	case Op::finalize:
-		call.result = net_->finalize(pointer(arg[0]));
+		call.result = net->finalize(pointer(arg[0]));
 		break;
 	case Op::devices:
-		call.result = net_->devices(&number);
+		call.result = net->devices(&number);
 		break;
 	case Op::properties: {
 		ncclNetProperties_v12_t *props = &call.properties;
 		char *strings = call.text + sizeof(*props);
 
-		call.result = net_->properties(static_cast<int>(arg[0]), props);
+		call.result = net->getProperties(static_cast<int>(arg[0]),
+						 props);
 		if (call.result != ncclSuccess)
 			*props = {};
 		const char *name = props->name ? props->name : "";
@@ -433,9 +439,9 @@ void LocalSide::net_call(Call &call)
 
 		memset(room, 0x5a, sizeof(room));
 		memcpy(handle, call.handle, NCCL_NET_HANDLE_MAXSIZE);
-		call.result = net_->listen(pointer(arg[0]),
-					   static_cast<int>(arg[1]), handle,
-					   &out);
+		call.result = net->listen(pointer(arg[0]),
+					  static_cast<int>(arg[1]), handle,
+					  &out);
 		memcpy(call.handle, handle, NCCL_NET_HANDLE_MAXSIZE);
 		for (int i = 0; i < NCCL_NET_HANDLE_MAXSIZE; i++)
 			if (room[i] != 0x5a ||
@@ -444,67 +450,67 @@ void LocalSide::net_call(Call &call)
 		break;
 	}
 	case Op::connect:
-		call.result = net_->connect(pointer(arg[0]),
-					    static_cast<int>(arg[1]),
-					    pointer(arg[2]), &out);
+		/* NCCL gives no place for the device's handle, unless asked. */
+		call.result = net->connect(pointer(arg[0]),
+					   static_cast<int>(arg[1]),
+					   pointer(arg[2]), &out, nullptr);
 		break;
 	case Op::accept:
-		call.result = net_->accept(pointer(arg[0]), &out);
+		call.result = net->accept(pointer(arg[0]), &out, &device);
 		break;
 	case Op::reg_mr:
-		call.result = net_->reg_mr(pointer(arg[0]), pointer(arg[1]),
-					   arg[2], static_cast<int>(arg[3]),
-					   &out);
+		call.result = net->regMr(pointer(arg[0]), pointer(arg[1]),
+					 arg[2], static_cast<int>(arg[3]),
+					 &out);
 		break;
 	case Op::reg_mr_dmabuf:
 		if (!net_->has(Slot::reg_mr_dmabuf)) {
 			call.result = ncclInvalidUsage;
 			break;
 		}
-		call.result = net_->reg_mr_dmabuf(pointer(arg[0]),
-						  pointer(arg[1]), arg[2],
-						  static_cast<int>(arg[3]),
-						  arg[4],
-						  static_cast<int>(arg[5]),
-						  &out);
+		call.result = net->regMrDmaBuf(pointer(arg[0]), pointer(arg[1]),
+					       arg[2],
+					       static_cast<int>(arg[3]), arg[4],
+					       static_cast<int>(arg[5]), &out);
 		break;
 	case Op::dereg_mr:
-		call.result = net_->dereg_mr(pointer(arg[0]), pointer(arg[1]));
+		call.result = net->deregMr(pointer(arg[0]), pointer(arg[1]));
 		break;
 	case Op::isend:
 		out = pointer(arg[5]);
-		call.result = net_->isend(pointer(arg[0]), pointer(arg[1]),
-					  arg[2], static_cast<int>(arg[3]),
-					  pointer(arg[4]), &out);
+		call.result = net->isend(pointer(arg[0]), pointer(arg[1]),
+					 arg[2], static_cast<int>(arg[3]),
+					 pointer(arg[4]), nullptr, &out);
 		break;
 	case Op::irecv:
 		out = pointer(arg[2]);
-		call.result = net_->irecv(pointer(arg[0]),
-					  static_cast<int>(arg[1]),
-					  call.group.data, call.group.size,
-					  call.group.tag, call.group.mr, &out);
+		call.result = net->irecv(pointer(arg[0]),
+					 static_cast<int>(arg[1]),
+					 call.group.data, call.group.size,
+					 call.group.tag, call.group.mr, phandles,
+					 &out);
 		break;
 	case Op::iflush:
-		call.result = net_->iflush(pointer(arg[0]),
-					   static_cast<int>(arg[1]),
-					   call.group.data, call.group.isize,
-					   call.group.mr, &out);
+		call.result = net->iflush(pointer(arg[0]),
+					  static_cast<int>(arg[1]),
+					  call.group.data, call.group.isize,
+					  call.group.mr, &out);
 		break;
 	case Op::test:
-		call.result = net_->test(pointer(arg[0]), &number,
-					 arg[1] ? call.sizes : nullptr);
+		call.result = net->test(pointer(arg[0]), &number,
+					arg[1] ? call.sizes : nullptr);
 		break;
 	case Op::close_send:
-		call.result = net_->close_send(pointer(arg[0]));
+		call.result = net->closeSend(pointer(arg[0]));
 		break;
 	case Op::close_recv:
-		call.result = net_->close_recv(pointer(arg[0]));
+		call.result = net->closeRecv(pointer(arg[0]));
 		break;
 	case Op::close_listen:
-		call.result = net_->close_listen(pointer(arg[0]));
+		call.result = net->closeListen(pointer(arg[0]));
 		break;
 	case Op::set_net_attr:
-		call.result = net_->set_net_attr(pointer(arg[0]), &call.attr);
+		call.result = net->setNetAttr(pointer(arg[0]), &call.attr);
 		break;
 	default:
 		call.result = ncclInternalError;

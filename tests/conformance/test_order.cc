@@ -293,8 +293,8 @@ TEST_P(Order, T33_ConsumedReceivesAreToldInOrder)
 	ASSERT_TRUE(pair_->wait_for([&] { return pair_->idle(); }));
 	for (Transfer *transfer : receives) {
 		ASSERT_FALSE(transfer->failed());
-		EXPECT_EQ(table->irecv_consumed(pair_->rx.comm, 1,
-						transfer->request),
+		EXPECT_EQ(table->net()->irecvConsumed(pair_->rx.comm, 1,
+						      transfer->request),
 			  ncclSuccess);
 	}
 	ASSERT_TRUE(pair_->wait());

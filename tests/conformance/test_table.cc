@@ -197,14 +197,12 @@ TEST_P(Slots, T34_AVirtualDeviceIsTheLastOne)
 		EXPECT_EQ(props.vProps.devs[0], test_device());
 		return;
 	}
-	ASSERT_EQ(table->devices(&before), ncclSuccess);
-	std::vector<int> devs = {0};
-	if (before > 1)
-		devs.push_back(1);
+	ASSERT_EQ(table->net()->devices(&before), ncclSuccess);
+	ncclNetVDeviceProps_v12_t joined = {before > 1 ? 2 : 1, {0, 1}};
 	/* A plugin may refuse what it cannot join. */
-	if (table->make_vdevice(&dev, devs) != ncclSuccess)
+	if (table->net()->makeVDevice(&dev, &joined) != ncclSuccess)
 		return;
-	ASSERT_EQ(table->devices(&after), ncclSuccess);
+	ASSERT_EQ(table->net()->devices(&after), ncclSuccess);
 	EXPECT_EQ(dev, after - 1);
 	EXPECT_EQ(after, before + 1);
 }
