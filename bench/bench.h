@@ -25,6 +25,7 @@
 #define MAX_VARIANTS 8
 #define MAX_ROUNDS   100
 #define MAX_ENV	     16
+#define MAX_DEVICES  16
 #define MAX_ROWS     64
 #define MAX_INFLIGHT NCCL_NET_MAX_REQUESTS
 #define SLOTS	     8 /* slots of a connection's buffer, as in NCCL */
@@ -57,7 +58,7 @@ struct options {
 	enum mode mode;
 	const char *plugin;
 	int table;	    /* version of the plugin's table; 0: newest */
-	const char *device; /* name or index; NULL: 0 */
+	const char *device; /* names or indexes; NULL: 0 */
 	enum memory memory;
 	size_t min_bytes, max_bytes;
 	unsigned int factor;
@@ -108,7 +109,7 @@ struct path_report {
 	uint64_t rx_sum[RX_KEYS];
 	uint64_t tx_sum[TX_KEYS];
 	uint32_t lines;
-	char rx[28], tx[32]; /* words such as "devmem+host" */
+	char rx[28], tx[32];		     /* words such as "devmem+host" */
 	char rx_reason[256], tx_reason[256]; /* the first for host, if any */
 };
 
@@ -234,12 +235,17 @@ struct plugin {
 	int table; /* the version that is behind it; 0: built in */
 	void *ctx;
 	bool inited;
-	int dev;
-	ncclNetProperties_v12_t props;
+	int ndevs;
+	int devs[MAX_DEVICES]; /* of --device */
+	char names[64];	       /* of these, "a+b" */
+	int ptr_support;       /* what all of them have */
+	int speed;	       /* of all together */
 };
 
 struct rank;
 int plugin_open(struct rank *r, const struct variant *v);
+/* The device of the links of a channel: they take turns. */
+int plugin_device(const struct plugin *p, int channel);
 void plugin_close(struct rank *r);
 void log_setup(int rank, bool debug);
 __attribute__((format(printf, 5, 6))) void log_line(ncclDebugLogLevel level,
@@ -286,6 +292,7 @@ struct end {
 
 /* A pair of connections with the same number on every rank. */
 struct link {
+	int dev;
 	struct end tx, rx;
 	void *lcomm;
 };

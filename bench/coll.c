@@ -511,6 +511,7 @@ static int lanes_open(struct group *g)
 	for (i = 0; i < r->o->channels; i++) {
 		for (k = 0; k < g->lanes; k++) {
 			nr = i * g->lanes + k;
+			r->links[nr].dev = plugin_device(&r->plugin, i);
 			r->links[nr].tx.peer = r->links[nr].rx.peer = -1;
 			if (lane_wanted(r->o, k))
 				lane_peers(r, k, &r->links[nr]);

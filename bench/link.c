@@ -17,15 +17,16 @@ static int listen_all(struct rank *r, char (*handles)[NCCL_NET_HANDLE_MAXSIZE])
 {
 	const struct plugin *p = &r->plugin;
 	ncclResult_t rc;
+	struct link *l;
 	int i;
 
 	for (i = 0; i < r->nlinks; i++) {
-		if (r->links[i].rx.peer < 0)
+		l = &r->links[i];
+		if (l->rx.peer < 0)
 			continue;
-		rc = p->net->listen(p->ctx, p->dev, handles[i],
-				    &r->links[i].lcomm);
+		rc = p->net->listen(p->ctx, l->dev, handles[i], &l->lcomm);
 		if (rc)
-			return net_fail(r, "listen", rc, "device %d", p->dev);
+			return net_fail(r, "listen", rc, "device %d", l->dev);
 	}
 	return 0;
 }
@@ -40,7 +41,7 @@ static int connect_step(struct rank *r, struct link *l, int nr, void *handle,
 
 	*ready = true;
 	if (l->tx.peer >= 0 && !l->tx.comm) {
-		rc = p->net->connect(p->ctx, p->dev, handle, &l->tx.comm,
+		rc = p->net->connect(p->ctx, l->dev, handle, &l->tx.comm,
 				     &dev_handle);
 		if (rc)
 			return net_fail(r, "connect", rc, "link %d to rank %d",
@@ -89,7 +90,7 @@ static int connect_all(struct rank *r, char (*handles)[NCCL_NET_HANDLE_MAXSIZE])
 static int end_register(struct rank *r, struct end *e, size_t size)
 {
 	const struct plugin *p = &r->plugin;
-	bool cuda = p->props.ptrSupport & NCCL_PTR_CUDA;
+	bool cuda = p->ptr_support & NCCL_PTR_CUDA;
 	ncclResult_t rc;
 	int err;
 
@@ -129,8 +130,8 @@ static int end_register(struct rank *r, struct end *e, size_t size)
 }
 
 /*
- * Opens links[0..nlinks-1], whose peers the caller has set (-1: none), and
- * registers a buffer of `buffer_size` for each end.
+ * Opens links[0..nlinks-1], whose devices and peers the caller has set (-1:
+ * none), and registers a buffer of `buffer_size` for each end.
  */
 int links_open(struct rank *r, size_t buffer_size)
 {

@@ -52,9 +52,8 @@ static const struct argp_option table[] = {
 	{ "table", OPT_TABLE, "vN", 0,
 	  "the plugin's table of version N, default the newest of v12 to v8",
 	  0 },
-	{ "device", OPT_DEVICE, "NAME|N", 0,
-	  "device of the plugin, default "
-	  "0",
+	{ "device", OPT_DEVICE, "NAME|N,...", 0,
+	  "device of the plugin, default 0; of several, channels take turns",
 	  0 },
 	{ "memory", OPT_MEMORY, "auto|udmabuf|host", 0,
 	  "buffers given to the "
@@ -425,6 +424,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 				  NET_TABLE_OLDEST, NET_TABLE_NEWEST);
 		return 0;
 	case OPT_DEVICE:
+		if (!*arg || *arg == ',')
+			argp_error(s, "--device: want a name or a number");
 		o->device = arg;
 		return 0;
 	case OPT_MEMORY:

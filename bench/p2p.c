@@ -273,6 +273,7 @@ int bandwidth_run(struct rank *r)
 	int rc;
 
 	r->nlinks = 1;
+	r->links[0].dev = plugin_device(&r->plugin, 0);
 	r->links[0].tx.peer = r->rank == 0 ? 1 : -1;
 	r->links[0].rx.peer = r->rank == 1 ? 0 : -1;
 	rc = links_open(r, link_bytes(r->o));
@@ -367,6 +368,7 @@ int latency_run(struct rank *r)
 				 r->o->iters);
 	r->nlinks = 2;
 	for (i = 0; i < 2; i++) {
+		r->links[i].dev = plugin_device(&r->plugin, 0);
 		r->links[i].tx.peer = r->rank == i ? !i : -1;
 		r->links[i].rx.peer = r->rank == i ? -1 : i;
 	}

@@ -147,8 +147,8 @@ static int send_info(struct rank *r)
 {
 	struct info_report i = { .pid = getpid(),
 				 .table = r->plugin.table,
-				 .dev = r->plugin.dev,
-				 .speed = r->plugin.props.speed };
+				 .dev = r->plugin.devs[0],
+				 .speed = r->plugin.speed };
 	const struct options *o = r->o;
 	struct utsname u;
 
@@ -161,8 +161,7 @@ static int send_info(struct rank *r)
 	if (o->nnetns)
 		snprintf(i.netns, sizeof(i.netns), "%s", o->netns[r->rank]);
 	snprintf(i.plugin, sizeof(i.plugin), "%.63s", r->plugin.net->name);
-	snprintf(i.device, sizeof(i.device), "%.63s",
-		 r->plugin.props.name ? r->plugin.props.name : "(no name)");
+	snprintf(i.device, sizeof(i.device), "%s", r->plugin.names);
 	snprintf(i.memory, sizeof(i.memory), "%s",
 		 r->memory == MEM_UDMABUF ? "udmabuf" : "host");
 	return rank_send(r, MSG_INFO, &i, sizeof(i));
@@ -170,7 +169,7 @@ static int send_info(struct rank *r)
 
 static int pick_memory(struct rank *r)
 {
-	bool takes = r->plugin.props.ptrSupport & NCCL_PTR_DMABUF;
+	bool takes = r->plugin.ptr_support & NCCL_PTR_DMABUF;
 	bool has_slot = r->plugin.net->regMrDmaBuf;
 	char why[256] = "";
 
@@ -186,7 +185,7 @@ static int pick_memory(struct rank *r)
 	return rank_fail(
 		r, ERR_OTHER, EXIT_SKIP, "--memory udmabuf: %s",
 		why[0] ? why :
-			 "the plugin's device does not take "
+			 "a device of the plugin does not take "
 			 "dma-bufs (no NCCL_PTR_DMABUF, or no regMrDmaBuf)");
 }
 

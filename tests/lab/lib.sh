@@ -62,16 +62,23 @@ up_nic()	# NIC NETNS
 	ip -n "$2" link set "$1" up
 }
 
-# Host hN is a namespace with the NIC, 10.0.0.N+1 and fd00::N+1.
+# Host hN has the NIC, and by it 10.0.NET.N+1 and fd00:0:0:NET::N+1.
+add_nic()	# N NIC NET
+{
+	up_nic "$2" "h$1"
+	[ "$gro" = on ] || in_host "h$1" ethtool -K "$2" rx-gro-hw off
+	[ "$addr" = 6 ] ||
+		ip -n "h$1" address add "10.0.$3.$(($1 + 1))/24" dev "$2"
+	[ "$addr" = 4 ] ||
+		ip -n "h$1" address add "fd00:0:0:$3::$(($1 + 1))/64" dev "$2" nodad
+}
+
+# Host hN is a namespace with the NIC, in network 0.
 make_host()	# N NIC
 {
 	ip netns add "h$1"
 	ip -n "h$1" link set lo up
-	up_nic "$2" "h$1"
-	[ "$gro" = on ] || in_host "h$1" ethtool -K "$2" rx-gro-hw off
-	[ "$addr" = 6 ] || ip -n "h$1" address add "10.0.0.$(($1 + 1))/24" dev "$2"
-	[ "$addr" = 4 ] ||
-		ip -n "h$1" address add "fd00::$(($1 + 1))/64" dev "$2" nodad
+	add_nic "$1" "$2" 0
 	hosts+=${hosts:+,}h$1
 }
 
@@ -102,6 +109,20 @@ make_pair()
 	make_host 1 dm0b
 	snapshot h0 dm0a
 	snapshot h1 dm0b
+	carriers
+}
+
+# A second cable between the two, dm1a and dm1b, as a network of its own.
+add_cable()
+{
+	local mtu addr gro pair
+
+	host_options "$@"
+	echo "1$pair" >/sys/bus/dmsim/new_pair
+	add_nic 0 dm1a 1
+	add_nic 1 dm1b 1
+	snapshot h0 dm1a
+	snapshot h1 dm1b
 	carriers
 }
 
