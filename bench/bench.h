@@ -50,6 +50,7 @@ struct variant {
 	const char *name;
 	const char *plugin; /* NULL: the one of --plugin */
 	bool tcp;	    /* the built-in plain TCP table instead */
+	int connections, inflight; /* 0: as without variants */
 	int nenv;
 	char *env[MAX_ENV]; /* "NAME=VALUE" */
 };
@@ -67,7 +68,7 @@ struct options {
 	bool tree; /* an all-reduce, not by the ring */
 	size_t slice;
 	int seconds, seed; /* of a soak */
-	int inflight;
+	int connections, inflight; /* the latter of each */
 	int ranks;
 	int rank;	       /* -1: start all ranks here */
 	const char *bootstrap; /* HOST:PORT, with rank >= 0 */
@@ -304,6 +305,7 @@ struct rank {
 	int64_t deadline;
 	struct plugin plugin;
 	enum memory memory;
+	int connections, inflight; /* of the variant, or else the options */
 	int nlinks;
 	struct link links[MAX_LINKS];
 	size_t size;   /* row at work, for error text */

@@ -223,8 +223,7 @@ static int limit_report(struct rank *r, struct row *row, uint64_t mine)
 
 int limit_bandwidth(struct rank *r, size_t size)
 {
-	struct end *e = r->rank ? &r->links[0].rx : &r->links[0].tx;
-	struct stream s = stream_of(r, e, !r->rank, size, r->o->inflight);
+	struct stream s = stream_of(r, 0, !r->rank, size, r->inflight);
 	struct row row = { .size = size };
 	int n = r->o->rounds, rc;
 	static struct turns t;
@@ -270,9 +269,8 @@ static int ping_turn(struct stream *tx, struct stream *rx, bool plain,
 
 int limit_latency(struct rank *r, size_t size, double *us)
 {
-	struct link *out = &r->links[r->rank], *in = &r->links[!r->rank];
-	struct stream tx = stream_of(r, &out->tx, true, size, 1);
-	struct stream rx = stream_of(r, &in->rx, false, size, 1);
+	struct stream tx = stream_of(r, r->rank, true, size, 1);
+	struct stream rx = stream_of(r, !r->rank, false, size, 1);
 	int n = r->o->rounds, i, k, rc = 0;
 	struct row row = { .size = size };
 	static struct turns t;

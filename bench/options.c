@@ -25,6 +25,7 @@ enum {
 	OPT_ALGO,
 	OPT_SECONDS,
 	OPT_SEED,
+	OPT_CONNECTIONS,
 	OPT_INFLIGHT,
 	OPT_TIMEOUT,
 	OPT_VARIANT,
@@ -83,10 +84,10 @@ static const struct argp_option table[] = {
 	  "largest message of a collective, "
 	  "default 512K; a connection's buffer is 8 of them",
 	  0 },
+	{ "connections", OPT_CONNECTIONS, "N", 0,
+	  "connections at once (bandwidth), default 1", 0 },
 	{ "inflight", OPT_INFLIGHT, "N", 0,
-	  "messages in flight (bandwidth), "
-	  "default 8",
-	  0 },
+	  "messages in flight on each (bandwidth), default 8", 0 },
 	{ "seconds", OPT_SECONDS, "S", 0, "how long to soak, default 600", 0 },
 	{ "seed", OPT_SEED, "N", 0,
 	  "of the random collectives, sizes, slices, channels, turns and "
@@ -110,7 +111,8 @@ static const struct argp_option table[] = {
 	{ "variant", OPT_VARIANT, "NAME:VAR=VALUE,...", 0,
 	  "a setting to "
 	  "measure in turn with the others; plugin=FILE among the values "
-	  "takes another plugin; the variant tcp is a plain TCP socket",
+	  "takes another plugin, connections=N and inflight=N are those of "
+	  "bandwidth; the variant tcp is a plain TCP socket",
 	  0 },
 	{ "rounds", OPT_ROUNDS, "N", 0,
 	  "times that all variants are measured, "
@@ -233,6 +235,10 @@ static void variant_setting(struct argp_state *s, struct variant *v, char *text)
 			   text);
 	if (!strncmp(text, "plugin=", 7))
 		v->plugin = text + 7;
+	else if (!strncmp(text, "connections=", 12))
+		v->connections = number(s, "variant", text + 12, 1, MAX_LINKS);
+	else if (!strncmp(text, "inflight=", 9))
+		v->inflight = number(s, "variant", text + 9, 1, MAX_INFLIGHT);
 	else if (v->nenv == MAX_ENV)
 		argp_error(s, "--variant %s: more than %d variables", v->name,
 			   MAX_ENV);
@@ -363,6 +369,9 @@ static error_t parse_size_opt(int key, char *arg, struct argp_state *s)
 		return 0;
 	case OPT_SEED:
 		o->seed = number(s, "seed", arg, 0, 1000000000);
+		return 0;
+	case OPT_CONNECTIONS:
+		o->connections = number(s, "connections", arg, 1, MAX_LINKS);
 		return 0;
 	case OPT_INFLIGHT:
 		o->inflight = number(s, "inflight", arg, 1, MAX_INFLIGHT);
@@ -525,14 +534,16 @@ uint64_t options_digest(const struct options *o)
 	int n, i;
 
 	n = snprintf(text, sizeof(text),
-		     "%d %d %d %d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d",
+		     "%d %d %d %d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d %d",
 		     o->mode, o->tree, o->seconds, o->seed, o->min_bytes,
 		     o->max_bytes, o->factor, o->iters, o->warmup, o->check,
-		     o->channels, o->slice, o->inflight, o->ranks, o->rounds,
-		     o->limit + o->limit_shared, o->nvariants);
+		     o->channels, o->slice, o->connections, o->inflight,
+		     o->ranks, o->rounds, o->limit + o->limit_shared,
+		     o->nvariants);
 	for (i = 0; i < o->nvariants; i++)
-		n += snprintf(text + n, sizeof(text) - n, " %s",
-			      o->variants[i].name);
+		n += snprintf(text + n, sizeof(text) - n, " %s %d %d",
+			      o->variants[i].name, o->variants[i].connections,
+			      o->variants[i].inflight);
 	for (p = text; *p; p++)
 		h = (h ^ (unsigned char)*p) * 0x100000001b3ull;
 	return h;
@@ -561,6 +572,7 @@ void options_parse(int argc, char **argv, struct options *o)
 	o->check = 1;
 	o->channels = 1;
 	o->slice = 512 << 10;
+	o->connections = 1;
 	o->inflight = 8;
 	o->rank = -1;
 	o->seconds = 600;

@@ -82,9 +82,12 @@ void options_check(const struct options *o)
 		rows++;
 	if (rows > MAX_ROWS)
 		usage("more sizes than fit a table of 64 lines");
-	if (o->limit && (mode_is_coll(o->mode) || o->nvariants))
+	if (o->limit &&
+	    (mode_is_coll(o->mode) || o->nvariants || o->connections > 1))
 		usage("--limit is for bandwidth and latency, without "
-		      "--variant");
+		      "--variant and --connections");
+	if (o->connections > 1 && o->mode != MODE_BANDWIDTH)
+		usage("--connections is for bandwidth");
 	check_faults(o);
 	check_variants(o);
 }

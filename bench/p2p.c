@@ -25,7 +25,8 @@ static uint64_t stream_seed(const struct stream *s, uint64_t nr)
 {
 	uint64_t from = s->send ? s->r->rank : s->end->peer;
 
-	return (from << 63) + ((uint64_t)s->r->iter << 32) + nr;
+	return (from << 63) + ((uint64_t)s->link << 56) +
+	       ((uint64_t)s->r->iter << 32) + nr;
 }
 
 static int stream_fail(const struct stream *s, const char *slot, uint64_t nr,
@@ -128,38 +129,58 @@ static int stream_test(struct stream *s, bool *moved)
 	return 0;
 }
 
-int stream_run(struct stream *s, uint64_t count)
+/* Posts what may be posted, and tests the oldest. */
+static int stream_pass(struct stream *s, bool *moved)
 {
-	uint64_t end = s->done + count;
 	uint64_t depth = s->verify && s->slots < s->inflight ? s->slots :
 							       s->inflight;
-	bool moved;
 	int rc;
 
-	while (s->done < end) {
-		moved = false;
-		while (s->posted < end && s->posted - s->done < depth) {
-			uint64_t before = s->posted;
+	while (s->posted < s->until && s->posted - s->done < depth) {
+		uint64_t before = s->posted;
 
-			rc = stream_post(s, &moved);
+		rc = stream_post(s, moved);
+		if (rc)
+			return rc;
+		if (s->posted == before)
+			break;
+	}
+	return s->done < s->posted ? stream_test(s, moved) : 0;
+}
+
+int streams_run(struct stream *s, int n, uint64_t count)
+{
+	bool busy = count, moved;
+	int i, rc;
+
+	for (i = 0; i < n; i++)
+		s[i].until = s[i].done + count;
+	while (busy) {
+		busy = moved = false;
+		for (i = 0; i < n; i++) {
+			rc = stream_pass(&s[i], &moved);
 			if (rc)
 				return rc;
-			if (s->posted == before)
-				break;
+			busy |= s[i].done < s[i].until;
 		}
-		if (s->done < s->posted && (rc = stream_test(s, &moved)))
-			return rc;
 		if (!moved && (rc = rank_idle(s->r, "stream")))
 			return rc;
 	}
 	return 0;
 }
 
-struct stream stream_of(struct rank *r, struct end *e, bool send, size_t size,
+int stream_run(struct stream *s, uint64_t count)
+{
+	return streams_run(s, 1, count);
+}
+
+struct stream stream_of(struct rank *r, int link, bool send, size_t size,
 			int inflight)
 {
+	struct end *e = send ? &r->links[link].tx : &r->links[link].rx;
 	struct stream s = { .r = r,
 			    .end = e,
+			    .link = link,
 			    .send = send,
 			    .size = size,
 			    .inflight = inflight };
@@ -177,6 +198,7 @@ struct side {
 	double seconds, cpu;
 };
 
+/* @count: messages of all connections. */
 static int bandwidth_send(struct rank *r, struct row *row, struct side *mine,
 			  uint64_t count)
 {
@@ -202,20 +224,20 @@ static int bandwidth_send(struct rank *r, struct row *row, struct side *mine,
 }
 
 /*
- * Warms up, and says how many messages to time: those of --iters, or as many
- * as take about half a second at the pace of the warm-up.
+ * Warms up, and says how many messages of each connection to time: those of
+ * --iters, or as many as take about half a second at the pace of the warm-up.
  */
-static int bandwidth_count(struct stream *s, uint64_t *count)
+static int bandwidth_count(struct rank *r, struct stream *s, uint64_t *count)
 {
-	const struct options *o = s->r->o;
+	const struct options *o = r->o;
 	int64_t start = now_ns();
 	double mine, both[2];
 	int rc;
 
-	rc = stream_run(s, o->warmup);
+	rc = streams_run(s, r->connections, o->warmup);
 	mine = (now_ns() - start) * 1e-9;
 	if (!rc)
-		rc = rank_gather(s->r, &mine, sizeof(mine), both, NULL);
+		rc = rank_gather(r, &mine, sizeof(mine), both, NULL);
 	if (rc)
 		return rc;
 	*count = o->iters;
@@ -228,55 +250,61 @@ static int bandwidth_count(struct stream *s, uint64_t *count)
 
 static int bandwidth_row(struct rank *r, size_t size)
 {
-	struct end *e = r->rank ? &r->links[0].rx : &r->links[0].tx;
-	struct stream s = stream_of(r, e, !r->rank, size, r->o->inflight);
+	static struct stream s[MAX_LINKS];
 	struct row row = { .size = size };
+	int n = r->connections, i, rc;
 	struct side mine = { 0 };
 	uint64_t count;
 	int64_t start;
 	double cpu;
-	int rc;
 
 	r->size = size;
 	r->iter++;
-	rc = bandwidth_count(&s, &count);
+	for (i = 0; i < n; i++)
+		s[i] = stream_of(r, i, !r->rank, size, r->inflight);
+	rc = bandwidth_count(r, s, &count);
 	if (rc)
 		return rc;
 	start = now_ns();
 	cpu = cpu_seconds();
-	rc = stream_run(&s, count);
+	rc = streams_run(s, n, count);
 	mine.seconds = (now_ns() - start) * 1e-9;
 	mine.cpu = cpu_seconds() - cpu;
 	if (!rc)
 		rc = rank_barrier(r);
+	for (i = 0; i < n; i++)
+		s[i].verify = r->check;
 	if (!rc && r->check) {
-		s.verify = true;
-		rc = stream_run(&s, r->o->check);
+		rc = streams_run(s, n, r->o->check);
 		row.checked = r->o->check;
 	}
-	mine.wrong = s.wrong;
-	return rc ? rc : bandwidth_send(r, &row, &mine, count);
+	for (i = 0; i < n; i++)
+		mine.wrong += s[i].wrong;
+	return rc ? rc : bandwidth_send(r, &row, &mine, count * n);
 }
 
-static size_t link_bytes(const struct options *o)
+static size_t link_bytes(const struct rank *r)
 {
-	size_t want = (o->max_bytes + 63) / 64 * 64 * o->inflight;
+	size_t max = r->o->max_bytes;
+	size_t want = (max + 63) / 64 * 64 * r->inflight;
 
 	if (want <= BUFFER_MAX)
 		return want;
-	return o->max_bytes > BUFFER_MAX ? o->max_bytes : BUFFER_MAX;
+	return max > BUFFER_MAX ? max : BUFFER_MAX;
 }
 
 int bandwidth_run(struct rank *r)
 {
 	size_t size;
-	int rc;
+	int i, rc;
 
-	r->nlinks = 1;
-	r->links[0].dev = plugin_device(&r->plugin, 0);
-	r->links[0].tx.peer = r->rank == 0 ? 1 : -1;
-	r->links[0].rx.peer = r->rank == 1 ? 0 : -1;
-	rc = links_open(r, link_bytes(r->o));
+	r->nlinks = r->connections;
+	for (i = 0; i < r->nlinks; i++) {
+		r->links[i].dev = plugin_device(&r->plugin, i);
+		r->links[i].tx.peer = r->rank == 0 ? 1 : -1;
+		r->links[i].rx.peer = r->rank == 1 ? 0 : -1;
+	}
+	rc = links_open(r, link_bytes(r));
 	if (!rc && r->o->limit)
 		rc = limit_open(r);
 	for (size = r->o->min_bytes; !rc && size; size = next_size(r->o, size))
@@ -336,9 +364,8 @@ static int latency_report(struct rank *r, struct row *row, double *us,
 
 static int latency_row(struct rank *r, size_t size, double *us)
 {
-	struct link *out = &r->links[r->rank], *in = &r->links[!r->rank];
-	struct stream tx = stream_of(r, &out->tx, true, size, 1);
-	struct stream rx = stream_of(r, &in->rx, false, size, 1);
+	struct stream tx = stream_of(r, r->rank, true, size, 1);
+	struct stream rx = stream_of(r, !r->rank, false, size, 1);
 	struct row row = { .size = size };
 	int rc;
 

@@ -11,21 +11,25 @@
 struct stream {
 	struct rank *r;
 	struct end *end;
+	int link;
 	bool send;
 	size_t size;   /* of a message */
 	size_t stride; /* from one slot of the buffer to the next */
 	int slots, inflight;
 	bool verify;
-	uint64_t posted, done, wrong;
+	uint64_t posted, done, until, wrong;
 	void *req[MAX_INFLIGHT];
 };
 
-struct stream stream_of(struct rank *r, struct end *e, bool send, size_t size,
+/* The stream over one end of a link; `inflight` messages of it at a time. */
+struct stream stream_of(struct rank *r, int link, bool send, size_t size,
 			int inflight);
 /* The place of message `nr` in the end's buffer. */
 char *stream_slot(const struct stream *s, uint64_t nr);
 /* Moves `count` messages, counting one posted before, `inflight` at a time. */
 int stream_run(struct stream *s, uint64_t count);
+/* The same for each of `n` streams, which take turns. */
+int streams_run(struct stream *s, int n, uint64_t count);
 /* `count` messages there and back; `us` takes half of each time, or is NULL. */
 int pings(struct stream *tx, struct stream *rx, int count, double *us);
 

@@ -236,6 +236,9 @@ int rank_main(const struct options *o, const struct variant *v, int run,
 		.fd = fd,
 		.deadline = now_ns() + o->timeout_s * 1000000000ll,
 		.check = o->check && !variant_unchecked(v),
+		.connections = v && v->connections ? v->connections :
+						     o->connections,
+		.inflight = v && v->inflight ? v->inflight : o->inflight,
 	};
 	log_setup(rank, o->debug);
 	rc = start(&r, v);
