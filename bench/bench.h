@@ -238,16 +238,19 @@ struct plugin {
 	bool inited;
 	int ndevs;
 	int devs[MAX_DEVICES]; /* of --device */
-	char names[64];	       /* of these, "a+b" */
+	char names[64];	       /* of these, "a,b" */
 	int ptr_support;       /* what all of them have */
 	int speed;	       /* of all together */
 };
 
 struct rank;
 int plugin_open(struct rank *r, const struct variant *v);
+void plugin_close(struct rank *r);
+
+/* device.c: find those of --device in a plugin that is open. */
+int devices_pick(struct rank *r);
 /* The device of the links of a channel: they take turns. */
 int plugin_device(const struct plugin *p, int channel);
-void plugin_close(struct rank *r);
 void log_setup(int rank, bool debug);
 __attribute__((format(printf, 5, 6))) void log_line(ncclDebugLogLevel level,
 						    unsigned long flags,

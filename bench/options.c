@@ -53,8 +53,10 @@ static const struct argp_option table[] = {
 	{ "table", OPT_TABLE, "vN", 0,
 	  "the plugin's table of version N, default the newest of v12 to v8",
 	  0 },
-	{ "device", OPT_DEVICE, "NAME|N,...", 0,
-	  "device of the plugin, default 0; of several, channels take turns",
+	{ "device", OPT_DEVICE, "NAME|N[+...][,...]", 0,
+	  "device of the plugin, default 0; of several (0,1) channels take "
+	  "turns; 0+1 is one made of both, as NCCL does with the ports of a "
+	  "card; 0+1/0 is rank 0's and that of the others",
 	  0 },
 	{ "memory", OPT_MEMORY, "auto|udmabuf|host", 0,
 	  "buffers given to the "

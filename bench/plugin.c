@@ -224,83 +224,6 @@ static int load(struct rank *r, const char *name)
 			 oldest < newest ? ", nor an older one to v8" : "");
 }
 
-static bool name_is_index(const char *name, int *dev)
-{
-	char *end;
-
-	*dev = (int)strtol(name, &end, 10);
-	return *name && !*end;
-}
-
-static void add_device(struct plugin *p, int dev,
-		       const ncclNetProperties_v12_t *props)
-{
-	size_t used = strlen(p->names);
-
-	snprintf(p->names + used, sizeof(p->names) - used, "%s%s",
-		 p->ndevs ? "+" : "", props->name ? props->name : "(no name)");
-	p->ptr_support = p->ndevs ? p->ptr_support & props->ptrSupport :
-				    props->ptrSupport;
-	p->speed += props->speed;
-	p->devs[p->ndevs++] = dev;
-}
-
-/* Finds one device by its name or index. */
-static int pick_device(struct rank *r, const char *want, int ndev)
-{
-	ncclNetProperties_v12_t props;
-	struct plugin *p = &r->plugin;
-	bool index;
-	ncclResult_t rc;
-	int i, dev;
-
-	index = name_is_index(want, &dev);
-	for (i = 0; i < ndev; i++) {
-		if (index && i != dev)
-			continue;
-		/* NCCL gives uninitialised memory: every field must be set. */
-		memset(&props, 0xa5, sizeof(props));
-		rc = p->net->getProperties(i, &props);
-		if (rc)
-			return net_fail(r, "getProperties", rc, "device %d", i);
-		if (index || (props.name && !strcmp(props.name, want))) {
-			add_device(p, i, &props);
-			return 0;
-		}
-	}
-	return rank_fail(r, ERR_OTHER, EXIT_SKIP,
-			 "plugin %s has no device \"%s\" here (%d devices)",
-			 p->net->name, want, ndev);
-}
-
-/* Those of --device, in its order. */
-static int pick_devices(struct rank *r)
-{
-	const char *list = r->o->device ? r->o->device : "0";
-	struct plugin *p = &r->plugin;
-	char want[64];
-	ncclResult_t rc;
-	int ndev = 0, err;
-	size_t n;
-
-	rc = p->net->devices(&ndev);
-	if (rc)
-		return net_fail(r, "devices", rc, "counting devices");
-	for (; *list && p->ndevs < MAX_DEVICES; list += n + (list[n] == ',')) {
-		n = strcspn(list, ",");
-		snprintf(want, sizeof(want), "%.*s", (int)n, list);
-		err = pick_device(r, want, ndev);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-int plugin_device(const struct plugin *p, int channel)
-{
-	return p->devs[channel % p->ndevs];
-}
-
 /* Loads, initialises and picks the devices. */
 int plugin_open(struct rank *r, const struct variant *v)
 {
@@ -324,7 +247,7 @@ int plugin_open(struct rank *r, const struct variant *v)
 	p->inited = true;
 	if (rc)
 		return net_fail(r, "init", rc, "table %s", p->net->name);
-	return pick_devices(r);
+	return devices_pick(r);
 }
 
 /* Finalizes and unloads, as NCCL does with its last communicator. */

@@ -39,6 +39,10 @@ extern "C" {
 #define DEVMEM_MAX_REQUESTS 32
 /* Payload flows that one connection may have. */
 #define DEVMEM_MAX_FLOWS 16
+/* Interfaces that one device may be made of. */
+#define DEVMEM_MAX_RAILS 4
+/* The least that messages are cut in, in bytes: less is bad for the pool. */
+#define DEVMEM_MIN_CHUNK 4096
 /* Receive queues that one pool may be bound to. */
 #define DEVMEM_MAX_QUEUES 16
 
@@ -90,7 +94,8 @@ struct devmem_options {
 	enum devmem_gather_kind gather;
 	size_t pool_bytes;    /* a multiple of the page size */
 	unsigned int queues;  /* receive queues to bind the pool to */
-	unsigned int flows;   /* TCP connections for payload, 1..16 */
+	unsigned int flows;   /* TCP connections for payload by each interface,
+			       * 1..16; by all of a device not more than 16 */
 	size_t inline_bytes;  /* messages up to this travel on control */
 	size_t eager_bytes;   /* the same, to a receiver by host memory */
 	size_t chunk_bytes;   /* larger ones are cut in pieces of this */
@@ -99,16 +104,19 @@ struct devmem_options {
 	bool nic_manual;      /* leave header split and RSS as they are */
 };
 
-/* A network interface as a device. */
+/* A network interface as a device, or several as one: then the first one's path
+ * and guid, and everybody's speed. */
 struct devmem_nic_props {
-	char name[16];
-	unsigned int ifindex;
-	char pci_path[128]; /* realpath under /sys, "" if not PCI */
+	char name[72];		    /* of several: "eth0+eth1" */
+	unsigned int ifindex;	    /* 0 if several */
+	unsigned int rails;	    /* interfaces */
+	int rail[DEVMEM_MAX_RAILS]; /* their numbers */
+	char pci_path[128];	    /* realpath under /sys, "" if not PCI */
 	unsigned int speed_mbps;
-	uint64_t guid;	  /* equal for functions of one card */
-	bool devmem_rx;	  /* no obstacle to devmem receive was found */
-	char reason[160]; /* the first obstacle, "" if none */
-	bool devmem_tx;	  /* it can send from dma-bufs */
+	uint64_t guid;	     /* equal for functions of one card */
+	bool devmem_rx;	     /* no obstacle to devmem receive was found */
+	char reason[160];    /* the first obstacle, "" if none */
+	bool devmem_tx;	     /* it can send from dma-bufs */
 	char tx_reason[160]; /* why not, "" if it can */
 };
 
@@ -159,10 +167,22 @@ DEVMEM_API void devmem_close(struct devmem *d);
  */
 DEVMEM_API bool devmem_idle(struct devmem *d);
 
-/** Number of interfaces; they are numbered from 0. */
+/** Number of devices, numbered from 0: interfaces, and what was made of them. */
 DEVMEM_API int devmem_nic_count(struct devmem *d);
 
-/** Properties of interface @nic; -EINVAL if there is none. */
+/**
+ * devmem_bond() - make one device of several interfaces.
+ * @nic: @count numbers of interfaces, from 2 to DEVMEM_MAX_RAILS, all different
+ *
+ * The payload of its connections goes over all of them at once, and control
+ * over the first. Any thread. The device stays as long as the set of interfaces.
+ *
+ * Its number, or -EINVAL if these cannot be one, -ENOSPC if there are too many.
+ */
+DEVMEM_API int devmem_bond(struct devmem *d, const int *nic,
+			   unsigned int count);
+
+/** Properties of device @nic; -EINVAL if there is none. */
 DEVMEM_API int devmem_nic_info(struct devmem *d, int nic,
 			       struct devmem_nic_props *info);
 

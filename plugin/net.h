@@ -28,6 +28,7 @@ void net_close(struct devmem *d);
 /* Slots. Any thread, unless nccl_net_abi.h says otherwise. */
 ncclResult_t net_devices(int *ndev);
 ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props);
+ncclResult_t net_make_vdevice(int *dev, ncclNetVDeviceProps_v11_t *props);
 ncclResult_t net_listen(void *ctx, int dev, void *handle, void **listen_comm);
 ncclResult_t net_connect(void *ctx, int dev, void *handle, void **send_comm,
 			 ncclNetDeviceHandle_v11_t **dev_handle);
@@ -50,10 +51,10 @@ ncclResult_t net_close_comm(void *comm);
 ncclResult_t net_close_listen(void *listen_comm);
 
 /* What every version's table has. No device offload: the last two. */
-#define NET_COMMON_SLOTS                                                       \
-	.name = NET_NAME, .accept = net_accept, .regMr = net_reg_mr,           \
-	.regMrDmaBuf = net_reg_mr_dmabuf, .deregMr = net_dereg_mr,             \
-	.iflush = net_iflush, .test = net_test, .getDeviceMr = NULL,           \
+#define NET_COMMON_SLOTS                                             \
+	.name = NET_NAME, .accept = net_accept, .regMr = net_reg_mr, \
+	.regMrDmaBuf = net_reg_mr_dmabuf, .deregMr = net_dereg_mr,   \
+	.iflush = net_iflush, .test = net_test, .getDeviceMr = NULL, \
 	.irecvConsumed = NULL
 
 #endif /* PLUGIN_NET_H */

@@ -214,7 +214,7 @@ NET_EXPORT ncclNet_v10_t ncclNetPlugin_v10 = {
 	.connect = connect_v10,
 	.isend = net_isend,
 	.irecv = net_irecv,
-	.makeVDevice = NULL, /* as in version 11 */
+	.makeVDevice = net_make_vdevice,
 };
 
 NET_EXPORT ncclNet_v9_t ncclNetPlugin_v9 = {
@@ -225,7 +225,7 @@ NET_EXPORT ncclNet_v9_t ncclNetPlugin_v9 = {
 	.connect = shared_connect,
 	.isend = isend_v9,
 	.irecv = irecv_v9,
-	.makeVDevice = NULL,
+	.makeVDevice = net_make_vdevice,
 };
 
 NET_EXPORT ncclNet_v8_t ncclNetPlugin_v8 = {

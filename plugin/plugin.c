@@ -15,15 +15,19 @@
 #include "params.h"
 #include "result.h"
 
-#define MAX_DEVICES 32
+#define MAX_DEVICES 64
 /* NCCL's pointers are valid for what a message may be: a request's size. */
 #define MAX_MESSAGE_BYTES ((size_t)1 << 30)
 
 static _Atomic(ncclDebugLogger_t) logger;
 
-/* Names and paths that getProperties hands out; NCCL keeps the pointers. */
+/*
+ * Names and paths that getProperties hands out; NCCL keeps the pointers. First
+ * the interfaces, then what NCCL made of several.
+ */
 static struct devmem_nic_props devices[MAX_DEVICES];
-static int device_count;
+static int interface_count, device_count;
+static bool unread; /* NCCL has not counted them since they were listed */
 static unsigned int contexts; /* the list stays while there is one */
 static bool can_import;	      /* dma-bufs that the CPU can map */
 static pthread_mutex_t devices_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,25 +53,46 @@ void net_log_to(ncclDebugLogger_t log)
 	atomic_store(&logger, log);
 }
 
-#define PLUGIN_WARN(...)                                                 \
-	do {                                                             \
-		char text_[512];                                         \
-		snprintf(text_, sizeof(text_), __VA_ARGS__);             \
-		log_to_nccl(NULL, DEVMEM_LOG_WARN, "plugin.c", __LINE__, \
-			    text_);                                      \
+#define PLUGIN_LOG(level, ...)                                         \
+	do {                                                           \
+		char text_[512];                                       \
+		snprintf(text_, sizeof(text_), __VA_ARGS__);           \
+		log_to_nccl(NULL, level, "plugin.c", __LINE__, text_); \
 	} while (0)
+#define PLUGIN_WARN(...) PLUGIN_LOG(DEVMEM_LOG_WARN, __VA_ARGS__)
+#define PLUGIN_INFO(...) PLUGIN_LOG(DEVMEM_LOG_INFO, __VA_ARGS__)
 
-/* @list: NCCL asks for the devices next, and what it knew of them is void. */
+/*
+ * What NCCL made of several interfaces stays if these are as they were: NCCL may
+ * know of it. If it has forgotten, it counts the devices anew.
+ */
+static void list_devices(struct devmem *d)
+{
+	struct devmem_nic_props now;
+	int count = devmem_nic_count(d), n;
+	bool same = true;
+
+	for (n = 0; n < count && n < MAX_DEVICES; n++) {
+		devmem_nic_info(d, n, &now);
+		if (now.rails > 1)
+			break;
+		same = same && n < interface_count &&
+		       !strcmp(devices[n].name, now.name);
+		devices[n] = now;
+	}
+	if (!same || n != interface_count)
+		device_count = n;
+	interface_count = n;
+	unread = true;
+}
+
+/* @list: NCCL asks for the devices next, or holds what it knew of them. */
 static void learn_devices(struct devmem *d, const struct devmem_options *o,
 			  bool list)
 {
 	pthread_mutex_lock(&devices_lock);
 	if (!contexts++ && list) {
-		device_count = devmem_nic_count(d);
-		if (device_count > MAX_DEVICES)
-			device_count = MAX_DEVICES;
-		for (int i = 0; i < device_count; i++)
-			devmem_nic_info(d, i, &devices[i]);
+		list_devices(d);
 		can_import = o->region == DEVMEM_REGION_UDMABUF;
 	}
 	pthread_mutex_unlock(&devices_lock);
@@ -122,19 +147,31 @@ static ncclResult_t net_finalize(void *ctx)
 ncclResult_t net_devices(int *ndev)
 {
 	pthread_mutex_lock(&devices_lock);
+	/* It begins anew, as with a library that it has just loaded. */
+	if (unread)
+		device_count = interface_count;
+	unread = false;
 	*ndev = device_count;
 	pthread_mutex_unlock(&devices_lock);
 	return ncclSuccess;
 }
 
+static bool has_device(int dev)
+{
+	bool has;
+
+	pthread_mutex_lock(&devices_lock);
+	has = dev >= 0 && dev < device_count;
+	pthread_mutex_unlock(&devices_lock);
+	return has;
+}
+
 ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 {
 	struct devmem_nic_props *d;
-	int count;
 
-	net_devices(&count);
-	if (dev < 0 || dev >= count) {
-		PLUGIN_WARN("there is no device %d: there are %d", dev, count);
+	if (!has_device(dev)) {
+		PLUGIN_WARN("there is no device %d", dev);
 		return ncclInvalidArgument;
 	}
 	d = &devices[dev];
@@ -151,8 +188,9 @@ ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 	props->maxRecvs = 1;
 	props->netDeviceType = NCCL_NET_DEVICE_HOST;
 	props->netDeviceVersion = NCCL_NET_DEVICE_INVALID_VERSION;
-	props->vProps.ndevs = 1;
-	props->vProps.devs[0] = dev;
+	props->vProps.ndevs = (int)d->rails;
+	_Static_assert(sizeof(d->rail) == sizeof(props->vProps.devs), "rails");
+	memcpy(props->vProps.devs, d->rail, sizeof(d->rail));
 	props->maxP2pBytes = MAX_MESSAGE_BYTES;
 	props->maxCollBytes = MAX_MESSAGE_BYTES;
 	props->maxMultiRequestSize = 1;
@@ -161,31 +199,118 @@ ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 
 /*
  * NCCL numbers devices by the list that it read after init. A context that was
- * made later may have found others.
+ * made later may have found others, and knows nothing of what was made of
+ * several. The device's number there, or -1.
  */
-static bool is_listed(struct devmem *d, int dev)
+static int number_of(struct devmem *d, int dev)
 {
+	const struct devmem_nic_props *was;
 	struct devmem_nic_props now;
-	bool same;
+	int nr = -1;
 
 	pthread_mutex_lock(&devices_lock);
-	same = dev >= 0 && dev < device_count &&
-	       !devmem_nic_info(d, dev, &now) &&
-	       !strcmp(now.name, devices[dev].name);
+	if (dev >= 0 && dev < device_count) {
+		was = &devices[dev];
+		nr = was->rails > 1 ? devmem_bond(d, was->rail, was->rails) :
+				      dev;
+		if (devmem_nic_info(d, nr, &now) || strcmp(now.name, was->name))
+			nr = -1;
+	}
 	pthread_mutex_unlock(&devices_lock);
-	if (!same)
+	if (nr < 0)
 		PLUGIN_WARN("device %d is not, or no longer, the interface "
 			    "that it was when NCCL listed them",
 			    dev);
-	return same;
+	return nr;
+}
+
+/* Is the name in NCCL_NET_FORCE_MERGE: "eth0,eth1;eth2:1,eth3"? */
+static bool forced(const char *name)
+{
+	const char *list = getenv("NCCL_NET_FORCE_MERGE");
+	size_t n = strlen(name);
+
+	while (list && *list) {
+		if (!strncmp(list, name, n) && strchr(",;:", list[n]))
+			return true;
+		list += strcspn(list, ",;");
+		list += *list != '\0';
+	}
+	return false;
+}
+
+/*
+ * Left to itself, NCCL makes one device of all interfaces that are at one place
+ * of the machine, and takes those without a place for such. And one that cannot
+ * receive by devmem would keep the others from it.
+ */
+static bool may_bond(const int *devs, int ndevs)
+{
+	for (int i = 0; i < ndevs; i++) {
+		const struct devmem_nic_props *d;
+
+		if (devs[i] < 0 || devs[i] >= interface_count)
+			return false;
+		d = &devices[devs[i]];
+		if (forced(d->name) ||
+		    (d->pci_path[0] &&
+		     d->devmem_rx == devices[devs[0]].devmem_rx))
+			continue;
+		PLUGIN_INFO("%.71s becomes part of another device only if "
+			    "NCCL_NET_FORCE_MERGE names it: %s",
+			    d->name,
+			    d->pci_path[0] ?
+				    "one of them can receive by devmem" :
+				    "it is on no PCI bus");
+		return false;
+	}
+	return true;
+}
+
+/* Its number, or -errno. */
+static int bond(struct devmem *d, const int *devs, int ndevs)
+{
+	int nr;
+
+	if (ndevs < 2 || ndevs > DEVMEM_MAX_RAILS || !may_bond(devs, ndevs))
+		return -EINVAL;
+	if (device_count == MAX_DEVICES)
+		return -ENOSPC;
+	nr = devmem_bond(d, devs, (unsigned int)ndevs);
+	if (nr < 0)
+		return nr;
+	devmem_nic_info(d, nr, &devices[device_count]);
+	PLUGIN_INFO("device %d is %.71s", device_count,
+		    devices[device_count].name);
+	return device_count++;
+}
+
+ncclResult_t net_make_vdevice(int *dev, ncclNetVDeviceProps_v11_t *props)
+{
+	struct devmem *d;
+	ncclResult_t result = net_open(false, &d);
+	int rc;
+
+	if (result != ncclSuccess)
+		return result;
+	pthread_mutex_lock(&devices_lock);
+	rc = bond(d, props->devs, props->ndevs);
+	pthread_mutex_unlock(&devices_lock);
+	net_close(d);
+	if (rc < 0)
+		return result_of(rc);
+	*dev = rc;
+	return ncclSuccess;
 }
 
 ncclResult_t net_listen(void *ctx, int dev, void *handle, void **listen_comm)
 {
+	int nr = ctx && handle ? number_of(ctx, dev) : -1;
+
 	*listen_comm = NULL;
-	if (!ctx || !handle || !is_listed(ctx, dev))
+	if (nr < 0)
 		return ncclInvalidArgument;
-	return result_of(devmem_listen(ctx, dev, handle,
+	return result_of(devmem_listen(ctx, nr, handle,
 				       (struct devmem_listener **)listen_comm));
 }
 
@@ -198,12 +323,14 @@ static ncclResult_t result_or_again(int rc)
 ncclResult_t net_connect(void *ctx, int dev, void *handle, void **send_comm,
 			 ncclNetDeviceHandle_v11_t **dev_handle)
 {
+	int nr = ctx && handle ? number_of(ctx, dev) : -1;
+
 	(void)dev_handle; /* no device offload */
 	*send_comm = NULL;
-	if (!ctx || !handle || !is_listed(ctx, dev))
+	if (nr < 0)
 		return ncclInvalidArgument;
 	return result_or_again(devmem_connect(
-		ctx, dev, handle, (struct devmem_conn **)send_comm));
+		ctx, nr, handle, (struct devmem_conn **)send_comm));
 }
 
 ncclResult_t net_accept(void *listen_comm, void **recv_comm,
@@ -348,22 +475,37 @@ static ncclResult_t net_properties_v12(int dev, ncclNetProperties_v12_t *props)
 	return ncclSuccess;
 }
 
-/* Versions 11 and 12 differ in the properties only. Devices are not bonded. */
-#define CONTEXT_SLOTS                                                          \
-	.init = net_init, .devices = net_devices, .listen = net_listen,        \
-	.connect = net_connect, .isend = net_isend, .irecv = net_irecv,        \
-	.closeSend = net_close_comm, .closeRecv = net_close_comm,              \
-	.closeListen = net_close_listen, .makeVDevice = NULL,                  \
-	.finalize = net_finalize, .setNetAttr = net_set_attr
+static ncclResult_t make_vdevice_v12(int *dev, ncclNetVDeviceProps_v12_t *props)
+{
+	ncclNetVDeviceProps_v11_t p = { .ndevs = props->ndevs };
+
+	if (p.ndevs > NCCL_NET_MAX_DEVS_PER_NIC_V11) {
+		PLUGIN_INFO("at most %d interfaces become one device, not %d",
+			    NCCL_NET_MAX_DEVS_PER_NIC_V11, p.ndevs);
+		return ncclInvalidArgument;
+	}
+	memcpy(p.devs, props->devs, sizeof(p.devs));
+	return net_make_vdevice(dev, &p);
+}
+
+/* Versions 11 and 12 differ in the properties only. */
+#define CONTEXT_SLOTS                                                   \
+	.init = net_init, .devices = net_devices, .listen = net_listen, \
+	.connect = net_connect, .isend = net_isend, .irecv = net_irecv, \
+	.closeSend = net_close_comm, .closeRecv = net_close_comm,       \
+	.closeListen = net_close_listen, .finalize = net_finalize,      \
+	.setNetAttr = net_set_attr
 
 NET_EXPORT ncclNet_v11_t ncclNetPlugin_v11 = {
 	NET_COMMON_SLOTS,
 	CONTEXT_SLOTS,
 	.getProperties = net_properties,
+	.makeVDevice = net_make_vdevice,
 };
 
 NET_EXPORT ncclNet_v12_t ncclNetPlugin_v12 = {
 	NET_COMMON_SLOTS,
 	CONTEXT_SLOTS,
 	.getProperties = net_properties_v12,
+	.makeVDevice = make_vdevice_v12,
 };

@@ -17,8 +17,11 @@
 #include "rxpool.h"
 #include "sock.h"
 
-struct devmem_conn *conn_new(struct devmem *ctx, struct nic *nic,
-			     bool is_sender)
+/* Messages of a connection over several rails that do not all go by control. */
+#define SPREAD_BYTES (64u << 10)
+
+struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
+			     unsigned int rails, bool is_sender)
 {
 	const struct devmem_options *o = ctx_options(ctx);
 	struct devmem_conn *c = calloc(1, sizeof(*c));
@@ -26,11 +29,15 @@ struct devmem_conn *conn_new(struct devmem *ctx, struct nic *nic,
 	if (!c)
 		return NULL;
 	c->ctx = ctx;
-	c->nic = nic;
+	c->dev = dev;
+	c->rails = rails;
 	c->is_sender = is_sender;
 	c->control.fd = -1;
 	c->inline_bytes = o->inline_bytes;
-	c->tx.chunk_bytes = o->chunk_bytes;
+	/* What is one chunk with one interface is one for each of several. */
+	c->tx.chunk_bytes = o->chunk_bytes / rails;
+	if (c->tx.chunk_bytes < DEVMEM_MIN_CHUNK)
+		c->tx.chunk_bytes = DEVMEM_MIN_CHUNK;
 	pthread_mutex_init(&c->mr_lock, NULL);
 	ctx_add(ctx, c);
 	return c;
@@ -42,24 +49,34 @@ int conn_make_flows(struct devmem_conn *c, unsigned int count)
 	if (!c->flow)
 		return -ENOMEM;
 	c->flows = count;
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
 		c->flow[i].fd = -1;
+		c->flow[i].rail = i % c->rails;
+	}
 	return 0;
+}
+
+const char *conn_nic(const struct devmem_conn *c, const struct flow *f)
+{
+	return c->dev->rail[f->rail]->info.name;
 }
 
 struct wire_hello conn_hello(const struct devmem_conn *c)
 {
 	const struct devmem_options *o = ctx_options(c->ctx);
 	/* What is in device memory is never inline, and needs its grant. */
-	bool any = !c->is_sender || !c->nic->info.devmem_tx;
+	bool any = !c->is_sender || !c->dev->info.devmem_tx;
+	size_t eager = c->is_sender ? o->eager_bytes : UINT32_MAX;
 	struct wire_hello hello = {
 		.major = WIRE_VERSION_MAJOR,
 		.minor = WIRE_VERSION_MINOR,
 		.inline_bytes = any ? (uint32_t)o->inline_bytes : 0,
-		.eager_bytes = c->is_sender ? (uint32_t)o->eager_bytes :
-					      UINT32_MAX,
 	};
 
+	/* Control goes by one of the rails: more than that by all. */
+	if (c->rails > 1 && eager > SPREAD_BYTES)
+		eager = SPREAD_BYTES;
+	hello.eager_bytes = (uint32_t)eager;
 	return hello;
 }
 
@@ -90,7 +107,7 @@ int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
 	vsnprintf(c->error, sizeof(c->error), fmt, ap);
 	va_end(ap);
 	WARN("%s %s on %s: %s", c->is_sender ? "sending to" : "receiving from",
-	     addr_text(&c->peer, true, peer, sizeof(peer)), c->nic->info.name,
+	     addr_text(&c->peer, true, peer, sizeof(peer)), c->dev->info.name,
 	     c->error);
 
 	/* Best effort: a full socket means that the peer does not listen. */
@@ -214,7 +231,7 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		       struct devmem_mr *mr, struct devmem_request **out)
 {
 	struct devmem_request *r = conn_request(c, c->next_seq);
-	struct txmem *mem = NULL;
+	struct txmem *const *mem = NULL;
 	uint8_t *at = addr;
 
 	*out = NULL;
@@ -322,30 +339,46 @@ static const char *rx_path(const struct devmem_conn *c)
 	return c->stats.bytes_host ? "devmem+host" : "devmem";
 }
 
+/* "6,7", and of several interfaces "6,7+6,7". */
+static const char *queues_text(const struct devmem_conn *c, char *text,
+			       size_t n)
+{
+	size_t at = 0;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < c->rx.pools && at + 1 < n; i++) {
+		if (i)
+			text[at++] = '+';
+		rxpool_queues_text(c->rx.rail[i].pool, text + at, n - at);
+		at += strlen(text + at);
+	}
+	return text;
+}
+
 void conn_established(struct devmem_conn *c, const char *reason)
 {
-	char peer[ADDR_TEXT], queues[64];
-	struct rxpool *p = c->rx.pool;
+	const struct devmem_nic_props *nic = &c->dev->info;
+	char peer[ADDR_TEXT], queues[DEVMEM_MAX_RAILS * 80];
 
 	c->established = true;
 	addr_text(&c->peer, false, peer, sizeof(peer));
-	if (c->is_sender && c->nic->info.devmem_tx)
-		INFO("path send open nic=%s peer=%s tx=devmem flows=%u",
-		     c->nic->info.name, peer, c->flows);
+	if (c->is_sender && nic->devmem_tx)
+		INFO("path send open nic=%s peer=%s tx=devmem flows=%u rails=%u",
+		     nic->name, peer, c->flows, c->rails);
 	else if (c->is_sender)
-		INFO("path send open nic=%s peer=%s tx=host flows=%u "
+		INFO("path send open nic=%s peer=%s tx=host flows=%u rails=%u "
 		     "reason=\"%s\"",
-		     c->nic->info.name, peer, c->flows,
-		     c->nic->info.tx_reason);
-	else if (p)
+		     nic->name, peer, c->flows, c->rails, nic->tx_reason);
+	else if (c->rx.pools)
 		INFO("path recv open nic=%s peer=%s rx=devmem region=%s "
-		     "queues=%s flows=%u",
-		     c->nic->info.name, peer, p->region.ops->name,
-		     rxpool_queues_text(p, queues, sizeof(queues)), c->flows);
+		     "queues=%s flows=%u rails=%u",
+		     nic->name, peer, c->rx.rail[0].pool->region.ops->name,
+		     queues_text(c, queues, sizeof(queues)), c->flows,
+		     c->rails);
 	else
-		INFO("path recv open nic=%s peer=%s rx=host flows=%u "
+		INFO("path recv open nic=%s peer=%s rx=host flows=%u rails=%u "
 		     "reason=\"%s\"",
-		     c->nic->info.name, peer, c->flows, reason);
+		     nic->name, peer, c->flows, c->rails, reason);
 }
 
 static void log_done(const struct devmem_conn *c)
@@ -358,7 +391,7 @@ static void log_done(const struct devmem_conn *c)
 		INFO("path send done nic=%s peer=%s tx=%s devmem=%" PRIu64
 		     " host=%" PRIu64 " inline=%" PRIu64 " grants=%" PRIu64
 		     " messages=%" PRIu64,
-		     c->nic->info.name, peer, tx_path(s), s->bytes_devmem,
+		     c->dev->info.name, peer, tx_path(s), s->bytes_devmem,
 		     s->bytes_host, s->bytes_inline, s->grants, s->messages);
 	else
 		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
@@ -366,7 +399,7 @@ static void log_done(const struct devmem_conn *c)
 		     " frags=%" PRIu64 " tokens=%" PRIu64 " returned=%" PRIu64
 		     " dontneed=%" PRIu64 " grants=%" PRIu64
 		     " messages=%" PRIu64,
-		     c->nic->info.name, peer, rx_path(c), s->bytes_devmem,
+		     c->dev->info.name, peer, rx_path(c), s->bytes_devmem,
 		     s->bytes_linear, s->bytes_host, s->bytes_inline, s->frags,
 		     s->tokens_received, s->tokens_returned, s->dontneed_calls,
 		     s->grants, s->messages);
@@ -385,7 +418,7 @@ void conn_free(struct devmem_conn *c)
 		struct flow *f = &c->flow[i];
 
 		if (f->has_rule)
-			eth_rule_delete(c->nic->info.name, f->rule);
+			eth_rule_delete(conn_nic(c, f), f->rule);
 		if (f->fd >= 0)
 			close(f->fd);
 		free(f->sends);

@@ -20,7 +20,7 @@
 #include "tokens.h"
 #include "wire.h"
 
-struct nic;
+struct device;
 struct rxpool;
 struct tx_sends;
 struct txmem;
@@ -39,17 +39,18 @@ enum request_state {
 struct devmem_request {
 	struct devmem_conn *conn;
 	enum request_state state;
-	bool announced;	 /* receive: total is known */
-	uint64_t seq;	 /* which message of the connection */
-	uint8_t *addr;	 /* as the CPU sees it, or an offset in mem */
-	struct txmem *mem; /* send: the dma-buf, if the NIC reads it itself */
+	bool announced; /* receive: total is known */
+	uint64_t seq;	/* which message of the connection */
+	uint8_t *addr;	/* as the CPU sees it, or an offset in mem */
+	/* Send: the dma-buf, bound to each rail, if the NICs read it themselves. */
+	struct txmem *const *mem;
 	size_t size;	 /* send: of the message. receive: room for it */
 	size_t total;	 /* of the message */
 	size_t granted;	 /* may be sent up to here */
 	size_t assigned; /* listed in DATA records up to here */
 	size_t moved;	 /* bytes sent or received, in any order */
 	unsigned int unfinished; /* sends that the NIC may still read for */
-	uint64_t ticket; /* receive: of the last gather */
+	uint64_t ticket;	 /* receive: of the last gather */
 };
 
 /* Bytes [offset, offset + len) of a request's message. */
@@ -61,7 +62,8 @@ struct run {
 /* One TCP connection with payload only, from the sender to the receiver. */
 struct flow {
 	int fd;
-	uint16_t port; /* the sender's */
+	unsigned int rail; /* of our device */
+	uint16_t port;	   /* the sender's */
 	bool has_rule;
 	uint32_t rule; /* location of its steering rule */
 	/* Runs that follow each other in the stream, oldest first. */
@@ -90,9 +92,13 @@ struct control {
 
 /* Receiver only. */
 struct receiver {
-	struct rxpool *pool; /* NULL: flows are received by host memory */
-	bool devmem;	     /* there was a pool when it was set up */
-	struct credit_member credit;
+	/* A pool for each rail, or none: flows are received by host memory. */
+	struct rx_rail {
+		struct rxpool *pool;
+		struct credit_member credit;
+	} rail[DEVMEM_MAX_RAILS];
+	unsigned int pools;
+	bool devmem;	      /* there were pools when it was set up */
 	size_t niov_bytes;    /* payload of one niov in the worst packing */
 	size_t unreceived;    /* bytes granted and not here yet */
 	uint64_t grant_seq;   /* oldest message that wants more grant */
@@ -117,7 +123,8 @@ struct sender {
 struct devmem_conn {
 	struct devmem *ctx;
 	struct devmem_conn *next; /* in the context's list */
-	struct nic *nic;
+	const struct device *dev;
+	unsigned int rails; /* of the device's, how many it uses */
 	bool is_sender;
 	bool established; /* from here on it has path lines */
 	int err;	  /* sticky; negative errno */
@@ -132,8 +139,8 @@ struct devmem_conn {
 	uint32_t peer_eager;
 	bool ungranted; /* messages are sent without waiting for leave */
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
-	uint64_t next_seq;  /* of the next request */
-	unsigned int waits; /* calls that waited for flows */
+	uint64_t next_seq;	 /* of the next request */
+	unsigned int waits;	 /* calls that waited for flows */
 	unsigned int idle_calls; /* calls that moved nothing */
 	uint64_t look_at; /* when to ask next whether the peer's host answers */
 	struct receiver rx;
@@ -145,10 +152,12 @@ struct devmem_conn {
 
 /* conn.c */
 
-struct devmem_conn *conn_new(struct devmem *ctx, struct nic *nic,
-			     bool is_sender);
-/* Make @count flows, none of them open. */
+struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
+			     unsigned int rails, bool is_sender);
+/* Make @count flows, by one rail after the other, none of them open. */
 int conn_make_flows(struct devmem_conn *c, unsigned int count);
+/* The interface that a flow is by. */
+const char *conn_nic(const struct devmem_conn *c, const struct flow *f);
 /* Log the path of a connection that is ready for messages. */
 void conn_established(struct devmem_conn *c, const char *reason);
 void conn_free(struct devmem_conn *c);
@@ -250,8 +259,11 @@ bool tx_devmem_waits(const struct flow *f);
 int tx_devmem_try(int fd, const struct txmem *m);
 /* rx.c */
 void rx_post(struct devmem_conn *c, struct devmem_request *r);
-int rx_init(struct devmem_conn *c, struct rxpool *pool,
+/* Receive into @pool, one for each rail. */
+int rx_init(struct devmem_conn *c, struct rxpool *const *pool,
 	    enum devmem_gather_kind gather, struct why *w);
+/* All flows are there: messages may come. */
+void rx_start(struct devmem_conn *c);
 void rx_free(struct devmem_conn *c);
 int rx_progress(struct devmem_conn *c);
 /* Grant what requests want, as far as the pool allows. */
@@ -265,7 +277,7 @@ int rx_return_tokens(struct devmem_conn *c, struct flow *f);
 int rx_return_gathered(struct devmem_conn *c);
 /* mr.c: -EINVAL if [addr, addr + size) is not covered, else where it is. */
 int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
-	     uint8_t **at, struct txmem **mem);
+	     uint8_t **at, struct txmem *const **mem);
 void mr_free_all(struct devmem_conn *c);
 
 /* context.c */

@@ -2,8 +2,9 @@
 /*
  * connect.c - the sender's way to a connection:
  *
- *	control connects; HELLO with the key, FLOWS with the source ports that
- *	are bound already; the receiver's HELLO and READY; flows connect.
+ *	control connects; HELLO with the key, RAILS with the source addresses
+ *	if there are several, FLOWS with the ports that are bound already; the
+ *	receiver's HELLO and READY; flows connect.
  *
  * The receiver steers the flows before it says READY, so that none of their
  * packets goes astray. What is half made lives in the context, found again by
@@ -37,7 +38,27 @@ struct connecting {
 	uint64_t deadline;
 };
 
-static int start(struct devmem *d, struct nic *nic, const void *at,
+/* As many as both have, of one family; what stays on this host goes by none. */
+static unsigned int usable_rails(const struct device *dev,
+				 const struct handle *h)
+{
+	unsigned int rails = dev->rails < h->rails ? dev->rails : h->rails;
+
+	if (rails == 1 || address_is_local(&h->addr[0]) ||
+	    dev->rail[0]->addr.ss_family != h->addr[0].ss_family)
+		return 1;
+	return rails;
+}
+
+static int make_flows(struct devmem_conn *c)
+{
+	unsigned int flows = ctx_options(c->ctx)->flows * c->rails;
+
+	return conn_make_flows(c, flows < DEVMEM_MAX_FLOWS ? flows :
+							     DEVMEM_MAX_FLOWS);
+}
+
+static int start(struct devmem *d, const struct device *dev, const void *at,
 		 const struct handle *h, struct connecting **out)
 {
 	struct connecting *k = calloc(1, sizeof(*k));
@@ -48,7 +69,7 @@ static int start(struct devmem *d, struct nic *nic, const void *at,
 	*out = NULL;
 	if (!k)
 		return -ENOMEM;
-	c = conn_new(d, nic, true);
+	c = conn_new(d, dev, usable_rails(dev, h), true);
 	if (!c) {
 		free(k);
 		return -ENOMEM;
@@ -57,16 +78,16 @@ static int start(struct devmem *d, struct nic *nic, const void *at,
 	k->handle = *h;
 	k->conn = c;
 	k->deadline = now_ms() + CONNECT_MS;
-	c->peer = h->addr;
+	c->peer = h->addr[0];
 
-	rc = conn_make_flows(c, d->options.flows);
+	rc = make_flows(c);
 	if (rc)
 		goto err;
 	/* From the interface's own address, if it has one of that kind. */
-	c->local = nic->addr;
-	if (nic->addr.ss_family != h->addr.ss_family) {
+	c->local = dev->rail[0]->addr;
+	if (c->local.ss_family != c->peer.ss_family) {
 		memset(&c->local, 0, sizeof(c->local));
-		c->local.ss_family = h->addr.ss_family;
+		c->local.ss_family = c->peer.ss_family;
 	}
 	fd = sock_bound(&c->local, &port);
 	if (fd < 0) {
@@ -79,7 +100,7 @@ static int start(struct devmem *d, struct nic *nic, const void *at,
 		close(fd);
 		goto err;
 	}
-	rc = sock_connect(fd, &h->addr);
+	rc = sock_connect(fd, &c->peer);
 	if (rc) {
 		rc = conn_fail(c, rc, "connecting: %s", strerror(-rc));
 		goto err;
@@ -105,7 +126,7 @@ static struct connecting *find(struct devmem *d, const void *at,
 	for (k = d->connecting; k; k = k->next)
 		if (k->at == at &&
 		    !memcmp(k->handle.key, h->key, sizeof(h->key)) &&
-		    addr_equal(&k->handle.addr, &h->addr))
+		    addr_equal(&k->handle.addr[0], &h->addr[0]))
 			break;
 	pthread_mutex_unlock(&d->lock);
 	return k;
@@ -151,33 +172,51 @@ void connecting_free_late(struct devmem *d)
 	free_expired(d, now_ms());
 }
 
+/* A flow's socket, whose port is to be announced before it connects. */
+static int bind_flow(struct devmem_conn *c, struct flow *f)
+{
+	const struct nic *nic = c->dev->rail[f->rail];
+	int rc = 0;
+
+	f->fd = sock_bound(f->rail ? &nic->addr : &c->local, &f->port);
+	if (f->fd < 0)
+		return f->fd;
+	/* Two interfaces in one network: routes would take one of them. */
+	if (c->rails > 1)
+		rc = sock_by_nic(f->fd, nic->info.name);
+	rc = rc ?: sock_tune(f->fd, ctx_options(c->ctx)->timeout);
+	if (!rc && c->dev->info.devmem_tx)
+		rc = tx_devmem_init(f);
+	return rc;
+}
+
 /* Control is connected: introduce ourselves, with the flows' ports. */
 static int introduce(struct devmem_conn *c, const struct handle *h)
 {
 	struct control *k = &c->control;
 	struct wire_hello hello = conn_hello(c);
-	unsigned int timeout = ctx_options(c->ctx)->timeout;
 	struct wire_flows flows = { .count = c->flows };
+	struct wire_rails rails = { .count = c->rails };
 	socklen_t len = sizeof(c->local);
 	int rc;
 
-	rc = sock_tune(k->fd, timeout);
+	rc = sock_tune(k->fd, ctx_options(c->ctx)->timeout);
 	if (!rc && getsockname(k->fd, (void *)&c->local, &len))
 		rc = -errno;
 	for (unsigned int i = 0; !rc && i < c->flows; i++) {
-		struct flow *f = &c->flow[i];
-
-		f->fd = sock_bound(&c->local, &f->port);
-		rc = f->fd < 0 ? f->fd : sock_tune(f->fd, timeout);
-		if (!rc && c->nic->info.devmem_tx)
-			rc = tx_devmem_init(f);
-		flows.port[i] = f->port;
+		rc = bind_flow(c, &c->flow[i]);
+		flows.port[i] = c->flow[i].port;
 	}
 	if (rc)
 		return conn_fail(c, rc, "sockets for %u flows: %s", c->flows,
 				 strerror(-rc));
 	memcpy(hello.key, h->key, sizeof(hello.key));
 	control_put_done(k, wire_put_hello(control_put(k), &hello));
+	addr_put(&c->local, rails.addr[0]);
+	for (unsigned int i = 1; i < c->rails; i++)
+		addr_put(&c->dev->rail[i]->addr, rails.addr[i]);
+	if (c->rails > 1)
+		control_put_done(k, wire_put_rails(control_put(k), &rails));
 	control_put_done(k, wire_put_flows(control_put(k), &flows));
 	return control_flush(c);
 }
@@ -228,23 +267,36 @@ static int on_hello(struct devmem_conn *c, const struct wire_hdr *h,
 	return 0;
 }
 
-static int on_ready(struct devmem_conn *c, const struct wire_hdr *h,
-		    const uint8_t *payload)
+static int flow_failed(struct devmem_conn *c, const struct flow *f, int err)
 {
-	struct sockaddr_storage to = c->peer;
+	return conn_fail(c, err, "connecting flow %d by %s: %s%s",
+			 (int)(f - c->flow), conn_nic(c, f), strerror(-err),
+			 c->rails > 1 ? "; NCCL_NET_MERGE_LEVEL=LOC uses each "
+					"interface by itself" :
+					"");
+}
+
+static int on_ready(struct devmem_conn *c, const struct handle *handle,
+		    const struct wire_hdr *h, const uint8_t *payload)
+{
 	struct wire_ready ready;
 
 	if (h->type != WIRE_READY || wire_get_ready(payload, h->len, &ready))
 		return conn_fail(c, -EPROTO, "%s where READY was due",
 				 wire_type_name(h->type));
+	if (ready.rails != c->rails)
+		return conn_fail(c, -EPROTO, "READY has %u ports of %u",
+				 ready.rails, c->rails);
 	conn_settle(c, ready.path == WIRE_RX_HOST);
-	addr_set_port(&to, ready.port);
 	for (unsigned int i = 0; i < c->flows; i++) {
-		int rc = sock_connect(c->flow[i].fd, &to);
+		struct flow *f = &c->flow[i];
+		struct sockaddr_storage to = handle->addr[f->rail];
+		int rc;
 
+		addr_set_port(&to, ready.port[f->rail]);
+		rc = sock_connect(f->fd, &to);
 		if (rc)
-			return conn_fail(c, rc, "connecting a flow: %s",
-					 strerror(-rc));
+			return flow_failed(c, f, rc);
 	}
 	return 0;
 }
@@ -274,21 +326,21 @@ static int step(struct connecting *k)
 		rc = rc ?: next_record(c, &h, &payload);
 		if (rc <= 0)
 			return rc ?: -EAGAIN;
-		rc = k->stage == AWAIT_HELLO ? on_hello(c, &h, payload) :
-					       on_ready(c, &h, payload);
+		rc = k->stage == AWAIT_HELLO ?
+			     on_hello(c, &h, payload) :
+			     on_ready(c, &k->handle, &h, payload);
 		wire_reader_consume(&c->control.in);
 		k->stage++;
 		return rc;
 	case CONNECT_FLOWS:
 		for (unsigned int i = 0; i < c->flows; i++) {
 			rc = sock_connected(c->flow[i].fd);
+			if (rc == -EAGAIN && now_ms() > k->deadline)
+				rc = -ETIMEDOUT;
 			if (rc == -EAGAIN)
 				return rc;
 			if (rc)
-				return conn_fail(c, rc,
-						 "connecting flow %u: "
-						 "%s",
-						 i, strerror(-rc));
+				return flow_failed(c, &c->flow[i], rc);
 		}
 		return 1;
 	}
@@ -298,25 +350,25 @@ static int step(struct connecting *k)
 DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
 			      struct devmem_conn **out)
 {
-	struct nic *n = nic_at(nic);
+	const struct device *dev = device_at(nic);
 	struct connecting *k;
 	struct devmem_conn *c;
 	struct handle h;
 	int rc;
 
 	*out = NULL;
-	if (!n)
+	if (!dev)
 		return -EINVAL;
 	rc = handle_decode(handle, &h);
 	if (rc)
 		return rc;
-	if (d->options.require & DEVMEM_REQUIRE_TX && !n->info.devmem_tx) {
-		WARN("NCCL_DEVMEM_REQUIRE has tx, but %s", n->info.tx_reason);
+	if (d->options.require & DEVMEM_REQUIRE_TX && !dev->info.devmem_tx) {
+		WARN("NCCL_DEVMEM_REQUIRE has tx, but %s", dev->info.tx_reason);
 		return -EOPNOTSUPP;
 	}
 	k = find(d, handle, &h);
 	if (!k) {
-		rc = start(d, n, handle, &h, &k);
+		rc = start(d, dev, handle, &h, &k);
 		if (rc)
 			return rc;
 	}

@@ -54,7 +54,7 @@ static int check_options(const struct devmem_options *o)
 	if (o->eager_bytes > (1u << 30))
 		return option_bad("the largest eager message", o->eager_bytes,
 				  "at most 1073741824");
-	if (o->chunk_bytes < 4096 || o->chunk_bytes > (64u << 20))
+	if (o->chunk_bytes < DEVMEM_MIN_CHUNK || o->chunk_bytes > (64u << 20))
 		return option_bad("the chunk's size in bytes", o->chunk_bytes,
 				  "from 4096 to 67108864");
 	if (!o->timeout || o->timeout > 3600)
@@ -120,19 +120,25 @@ DEVMEM_API bool devmem_idle(struct devmem *d)
 DEVMEM_API int devmem_nic_count(struct devmem *d)
 {
 	(void)d;
-	return nic_count();
+	return device_count();
 }
 
 DEVMEM_API int devmem_nic_info(struct devmem *d, int nic,
 			       struct devmem_nic_props *info)
 {
-	struct nic *n = nic_at(nic);
+	const struct device *dev = device_at(nic);
 
 	(void)d;
-	if (!n)
+	if (!dev)
 		return -EINVAL;
-	*info = n->info;
+	*info = dev->info;
 	return 0;
+}
+
+DEVMEM_API int devmem_bond(struct devmem *d, const int *nic, unsigned int count)
+{
+	(void)d;
+	return device_bond(nic, count);
 }
 
 const struct devmem_options *ctx_options(const struct devmem *d)

@@ -60,7 +60,7 @@ static int cpu_submit(struct gather_engine *e, const struct gather_list *l,
 	for (size_t i = 0; i < l->count; i++) {
 		const struct gather_op *op = &l->op[i];
 
-		memcpy(op->dst, op->host ? op->host : e->pool + op->offset,
+		memcpy(op->dst, op->host ? op->host : l->pool + op->offset,
 		       op->len);
 	}
 	*ticket = ++e->ticket;

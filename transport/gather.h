@@ -21,9 +21,10 @@ struct gather_op {
 
 /*
  * A list of operations that grows at its end; neighbours that continue each
- * other on both sides are merged.
+ * other on both sides are merged. All are of one pool.
  */
 struct gather_list {
+	const uint8_t *pool; /* cpu: where it is mapped */
 	struct gather_op *op;
 	size_t count, cap;
 };
@@ -54,7 +55,6 @@ struct gather_ops {
 
 struct gather_engine {
 	const struct gather_ops *ops;
-	const uint8_t *pool; /* cpu: where the pool is mapped */
 	uint64_t ticket;
 };
 

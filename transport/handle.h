@@ -13,7 +13,9 @@
 #include "wire.h"
 
 struct handle {
-	struct sockaddr_storage addr;
+	/* Control's, with its port; then of its other interfaces, without. */
+	struct sockaddr_storage addr[DEVMEM_MAX_RAILS];
+	unsigned int rails; /* how many; all of one family */
 	uint8_t key[WIRE_KEY_BYTES];
 };
 

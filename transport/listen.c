@@ -37,17 +37,27 @@ struct half {
 	struct devmem_conn *conn;
 	uint64_t deadline;
 	bool ready; /* READY is sent, flows may come */
+	bool eof;   /* the sender is gone: only what has come may be there */
+	/* Where its flows come from, for each rail. */
+	struct sockaddr_storage from[DEVMEM_MAX_RAILS];
 	struct why no_devmem;
+};
+
+/* Where flows arrive. */
+struct flow_port {
+	int fd;
+	struct sockaddr_storage addr;
 };
 
 struct devmem_listener {
 	struct devmem_listener *next;
 	struct devmem *ctx;
-	struct nic *nic;
-	struct sockaddr_storage addr;
+	const struct device *dev;
+	/* For connections of one rail, by whatever way; then one for each rail. */
+	struct flow_port port[1 + DEVMEM_MAX_RAILS];
+	unsigned int ports;
 	uint8_t key[WIRE_KEY_BYTES];
-	int control_fd, flow_fd;
-	uint16_t flow_port;
+	int control_fd;
 	bool warned;
 	struct stranger stranger[STRANGERS]; /* oldest first */
 	unsigned int strangers;
@@ -90,25 +100,61 @@ void listener_free(struct devmem_listener *l)
 		half_drop(l, l->halves - 1, true);
 	if (l->control_fd >= 0)
 		close(l->control_fd);
-	if (l->flow_fd >= 0)
-		close(l->flow_fd);
+	while (l->ports)
+		close(l->port[--l->ports].fd);
 	free(l);
+}
+
+static int add_port(struct devmem_listener *l, const struct nic *nic,
+		    bool by_nic)
+{
+	struct flow_port *p = &l->port[l->ports];
+	int rc = 0;
+
+	p->addr = nic->addr;
+	p->fd = sock_listen(&p->addr, BACKLOG);
+	if (p->fd < 0)
+		return p->fd;
+	l->ports++;
+	/* Answers go the same way, too. */
+	if (by_nic)
+		rc = sock_by_nic(p->fd, nic->info.name);
+	return rc;
+}
+
+static int listen_for_flows(struct devmem_listener *l)
+{
+	const struct device *dev = l->dev;
+	int rc = add_port(l, dev->rail[0], false);
+
+	for (unsigned int i = 0; !rc && dev->rails > 1 && i < dev->rails; i++)
+		rc = add_port(l, dev->rail[i], true);
+	return rc;
+}
+
+/* Where a connection's flows by one of its rails arrive. */
+static const struct flow_port *port_of(const struct devmem_listener *l,
+				       const struct devmem_conn *c,
+				       unsigned int rail)
+{
+	return &l->port[c->rails > 1 ? 1 + rail : 0];
 }
 
 DEVMEM_API int devmem_listen(struct devmem *d, int nic, void *handle,
 			     struct devmem_listener **out)
 {
-	struct nic *n = nic_at(nic);
+	const struct device *dev = device_at(nic);
+	struct rxpool *pool[DEVMEM_MAX_RAILS];
+	struct handle h = { .rails = 1 };
 	struct devmem_listener *l;
-	struct sockaddr_storage flows;
-	struct handle h;
 	struct why w;
 	int rc;
 
 	*out = NULL;
-	if (!n)
+	if (!dev)
 		return -EINVAL;
-	if (!nic_pool(n, &w) && (d->options.require & DEVMEM_REQUIRE_RX)) {
+	if (!device_pools(dev, dev->rails, pool, &w) &&
+	    (d->options.require & DEVMEM_REQUIRE_RX)) {
 		WARN("NCCL_DEVMEM_REQUIRE has rx, but %s", w.text);
 		return -EOPNOTSUPP;
 	}
@@ -116,24 +162,21 @@ DEVMEM_API int devmem_listen(struct devmem *d, int nic, void *handle,
 	if (!l)
 		return -ENOMEM;
 	l->ctx = d;
-	l->nic = n;
-	l->addr = n->addr;
-	l->flow_fd = -1;
-	l->control_fd = sock_listen(&l->addr, BACKLOG);
-	flows = n->addr;
-	if (l->control_fd >= 0)
-		l->flow_fd = sock_listen(&flows, BACKLOG);
-	if (l->control_fd < 0 || l->flow_fd < 0) {
-		rc = l->control_fd < 0 ? l->control_fd : l->flow_fd;
-		WARN("listening on %s: %s", n->info.name, strerror(-rc));
+	l->dev = dev;
+	h.addr[0] = dev->rail[0]->addr;
+	l->control_fd = sock_listen(&h.addr[0], BACKLOG);
+	rc = l->control_fd < 0 ? l->control_fd : listen_for_flows(l);
+	if (rc < 0) {
+		WARN("listening on %s: %s", dev->info.name, strerror(-rc));
 		goto err;
 	}
-	l->flow_port = addr_port(&flows);
 	if (getrandom(l->key, sizeof(l->key), 0) != sizeof(l->key)) {
 		rc = -EIO;
 		goto err;
 	}
-	h.addr = l->addr;
+	h.rails = dev->rails;
+	for (unsigned int i = 1; i < dev->rails; i++)
+		h.addr[i] = dev->rail[i]->addr;
 	memcpy(h.key, l->key, sizeof(h.key));
 	handle_encode(&h, handle);
 
@@ -172,7 +215,7 @@ static void accept_failed(struct devmem_listener *l, int err)
 	if (err == -EAGAIN || l->warned)
 		return;
 	l->warned = true;
-	WARN("accepting connections on %s: %s", l->nic->info.name,
+	WARN("accepting connections on %s: %s", l->dev->info.name,
 	     strerror(-err));
 }
 
@@ -246,7 +289,7 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 	size_t room, have = s->in.tail - s->in.head;
 	int rc;
 
-	c = conn_new(l->ctx, l->nic, false);
+	c = conn_new(l->ctx, l->dev, 1, false);
 	if (!c)
 		return -ENOMEM;
 	c->peer = s->peer;
@@ -270,6 +313,7 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 	l->half[l->halves++] = (struct half){
 		.conn = c,
 		.deadline = now_ms() + HALF_MS,
+		.from = { c->peer },
 	};
 	if (hello->major != WIRE_VERSION_MAJOR)
 		conn_fail(c, -EPROTO,
@@ -298,68 +342,107 @@ static void meet_strangers(struct devmem_listener *l)
 	}
 }
 
-static void delete_rules(struct devmem_conn *c)
+/* Where flow @i comes from. */
+static struct sockaddr_storage flow_source(const struct half *h, unsigned int i)
 {
-	for (unsigned int i = 0; i < c->flows; i++)
-		if (c->flow[i].has_rule) {
-			eth_rule_delete(c->nic->info.name, c->flow[i].rule);
-			c->flow[i].has_rule = false;
-		}
+	const struct flow *f = &h->conn->flow[i];
+	struct sockaddr_storage from = h->from[f->rail];
+
+	addr_set_port(&from, f->port);
+	return from;
 }
 
-static int insert_rules(struct devmem_listener *l, struct devmem_conn *c,
-			struct rxpool *pool, struct why *w)
+static void delete_rules(struct devmem_conn *c)
 {
-	bool whole_port = false;
-	struct sockaddr_storage src = c->peer, dst = c->local;
-
-	addr_set_port(&dst, l->flow_port);
-	for (unsigned int i = 0; i < c->flows && !whole_port; i++) {
-		struct eth_flow flow = { .src = &src, .dst = &dst };
+	for (unsigned int i = 0; i < c->flows; i++) {
 		struct flow *f = &c->flow[i];
-		int rc;
 
-		addr_set_port(&src, f->port);
-		rc = eth_rule_insert(c->nic->info.name, &flow,
-				     rxpool_next_queue(pool), &f->rule,
-				     &whole_port);
-		if (rc) {
-			delete_rules(c);
-			return why(w, rc,
-				   "%s took no rule to steer a flow: "
-				   "%s%s",
-				   c->nic->info.name, strerror(-rc),
-				   rc == -EPERM ?
-					   "; CAP_NET_ADMIN is needed" :
-				   rc == -ENOSPC ?
-					   "; its table is full: ethtool -n" :
-					   "");
+		if (f->has_rule) {
+			eth_rule_delete(conn_nic(c, f), f->rule);
+			f->has_rule = false;
 		}
-		f->has_rule = true;
 	}
+}
+
+/*
+ * @whole_port: each rail's, set if its rule takes all that comes to the port:
+ * then it has what it needs.
+ */
+static int insert_rule(struct devmem_listener *l, struct half *h,
+		       unsigned int i, bool *whole_port, struct why *w)
+{
+	struct devmem_conn *c = h->conn;
+	struct flow *f = &c->flow[i];
+	struct sockaddr_storage src = flow_source(h, i);
+	struct eth_flow flow = { .src = &src,
+				 .dst = &port_of(l, c, f->rail)->addr };
+	int rc;
+
+	if (whole_port[f->rail])
+		return 0;
+	rc = eth_rule_insert(conn_nic(c, f), &flow,
+			     rxpool_next_queue(c->rx.rail[f->rail].pool),
+			     &f->rule, &whole_port[f->rail]);
+	if (rc)
+		return why(w, rc, "%s took no rule to steer a flow: %s%s",
+			   conn_nic(c, f), strerror(-rc),
+			   rc == -EPERM	 ? "; CAP_NET_ADMIN is needed" :
+			   rc == -ENOSPC ? "; its table is full: ethtool -n" :
+					   "");
+	f->has_rule = true;
 	return 0;
 }
 
-/* Receive by devmem if that can be; else *w is why not. */
-static void choose_path(struct devmem_listener *l, struct devmem_conn *c,
+static int insert_rules(struct devmem_listener *l, struct half *h,
 			struct why *w)
 {
-	struct rxpool *pool = nic_pool(l->nic, w);
+	bool whole_port[DEVMEM_MAX_RAILS] = { false };
+	int rc = 0;
 
-	if (!pool)
+	for (unsigned int i = 0; !rc && i < h->conn->flows; i++)
+		rc = insert_rule(l, h, i, whole_port, w);
+	if (rc)
+		delete_rules(h->conn);
+	return rc;
+}
+
+/* Receive by devmem if that can be; else *w is why not. */
+static void choose_path(struct devmem_listener *l, struct half *h,
+			struct why *w)
+{
+	struct rxpool *pool[DEVMEM_MAX_RAILS];
+	struct devmem_conn *c = h->conn;
+
+	if (!device_pools(l->dev, c->rails, pool, w))
 		return;
-	if (address_is_local(&c->peer)) {
-		why(w, 0,
-		    "the peer is on this host: its packets do not cross "
-		    "%s",
-		    c->nic->info.name);
-		return;
-	}
+	for (unsigned int i = 0; i < c->rails; i++)
+		if (address_is_local(&h->from[i])) {
+			why(w, 0,
+			    "the peer is on this host: its packets do not "
+			    "cross %s",
+			    l->dev->info.name);
+			return;
+		}
 	if (rx_init(c, pool, ctx_options(l->ctx)->gather, w))
 		return;
-	if (insert_rules(l, c, pool, w))
+	if (insert_rules(l, h, w))
 		rx_free(c);
-	c->rx.devmem = c->rx.pool != NULL;
+	c->rx.devmem = c->rx.pools;
+}
+
+/* It has as many, and knows of ours from the handle. */
+static int on_rails(struct devmem_listener *l, struct half *h,
+		    const struct wire_rails *rails)
+{
+	struct devmem_conn *c = h->conn;
+
+	if (rails->count > l->dev->rails)
+		return conn_fail(c, -EPROTO, "%u addresses for %u interfaces",
+				 rails->count, l->dev->rails);
+	c->rails = rails->count;
+	for (unsigned int i = 0; i < c->rails; i++)
+		addr_get(&h->from[i], c->peer.ss_family, rails->addr[i]);
+	return 0;
 }
 
 static int on_flows(struct devmem_listener *l, struct half *h,
@@ -368,24 +451,49 @@ static int on_flows(struct devmem_listener *l, struct half *h,
 	struct devmem_conn *c = h->conn;
 	struct control *k = &c->control;
 	struct wire_hello hello = conn_hello(c);
-	struct wire_ready ready = { .port = l->flow_port };
+	struct wire_ready ready = { .rails = c->rails };
 
 	if (conn_make_flows(c, flows->count))
 		return conn_fail(c, -ENOMEM, "out of memory");
-	for (unsigned int i = 0; i < flows->count; i++)
+	for (unsigned int i = 0; i < flows->count; i++) {
 		c->flow[i].port = flows->port[i];
-	choose_path(l, c, &h->no_devmem);
-	if (!c->rx.pool && (ctx_options(l->ctx)->require & DEVMEM_REQUIRE_RX))
+		/* Those of one address are told apart by their ports. */
+		for (unsigned int j = i % c->rails; j < i; j += c->rails)
+			if (flows->port[j] == flows->port[i])
+				return conn_fail(c, -EPROTO,
+						 "two flows have one port");
+	}
+	choose_path(l, h, &h->no_devmem);
+	if (!c->rx.devmem && (ctx_options(l->ctx)->require & DEVMEM_REQUIRE_RX))
 		return conn_fail(c, -EOPNOTSUPP,
 				 "NCCL_DEVMEM_REQUIRE has "
 				 "rx, but %s",
 				 h->no_devmem.text);
-	ready.path = c->rx.pool ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
-	conn_settle(c, !c->rx.pool);
+	ready.path = c->rx.devmem ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
+	for (unsigned int i = 0; i < c->rails; i++)
+		ready.port[i] = addr_port(&port_of(l, c, i)->addr);
+	conn_settle(c, !c->rx.devmem);
 	control_put_done(k, wire_put_hello(control_put(k), &hello));
 	control_put_done(k, wire_put_ready(control_put(k), &ready));
 	h->ready = true;
 	return control_flush(c);
+}
+
+/* The sender goes no further: it may have said why. */
+static int half_ended(struct devmem_conn *c)
+{
+	const uint8_t *payload;
+	struct wire_error e;
+	struct wire_hdr hdr;
+
+	if (wire_reader_peek(&c->control.in, &hdr, &payload) > 0 &&
+	    hdr.type == WIRE_ERROR && !wire_get_error(payload, hdr.len, &e)) {
+		c->control.eof = true;
+		return conn_fail(c, -EREMOTEIO, "the sender gave up: %s",
+				 e.text);
+	}
+	return conn_fail(c, -ECONNRESET,
+			 "the sender hung up before the connection was made");
 }
 
 static int half_progress(struct devmem_listener *l, struct half *h)
@@ -393,7 +501,7 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 	struct devmem_conn *c = h->conn;
 	const uint8_t *payload;
 	struct wire_flows flows;
-	struct wire_error e;
+	struct wire_rails rails;
 	struct wire_hdr hdr;
 	int rc = c->err ?: control_flush(c);
 
@@ -401,10 +509,9 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 	if (rc)
 		return rc;
 	/* It may have sent all that it had as soon as its flows were there. */
-	if (c->control.eof && !h->ready)
-		return conn_fail(c, -ECONNRESET,
-				 "the sender hung up before "
-				 "the connection was made");
+	if (c->control.eof && (!h->ready || h->eof))
+		return half_ended(c);
+	h->eof = c->control.eof;
 	if (now_ms() > h->deadline)
 		return conn_fail(c, -ETIMEDOUT,
 				 "the sender did not finish the "
@@ -415,11 +522,12 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 	rc = wire_reader_peek(&c->control.in, &hdr, &payload);
 	if (!rc)
 		return 0;
-	if (rc > 0 && hdr.type == WIRE_ERROR &&
-	    !wire_get_error(payload, hdr.len, &e)) {
-		c->control.eof = true;
-		return conn_fail(c, -EREMOTEIO, "the sender gave up: %s",
-				 e.text);
+	if (rc > 0 && hdr.type == WIRE_ERROR)
+		return half_ended(c);
+	if (rc > 0 && hdr.type == WIRE_RAILS &&
+	    !wire_get_rails(payload, hdr.len, &rails)) {
+		wire_reader_consume(&c->control.in);
+		return on_rails(l, h, &rails);
 	}
 	if (rc < 0 || hdr.type != WIRE_FLOWS ||
 	    wire_get_flows(payload, hdr.len, &flows))
@@ -429,38 +537,40 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 }
 
 /* Whose flow is this? Nobody's: false. */
-static bool match_flow(struct devmem_listener *l, int fd,
-		       const struct sockaddr_storage *peer)
+static bool match_flow(struct devmem_listener *l, const struct flow_port *at,
+		       int fd, const struct sockaddr_storage *peer)
 {
 	for (unsigned int i = 0; i < l->halves; i++) {
-		struct devmem_conn *c = l->half[i].conn;
-		struct sockaddr_storage want = c->peer;
+		struct half *h = &l->half[i];
+		struct devmem_conn *c = h->conn;
 
-		for (unsigned int j = 0; l->half[i].ready && j < c->flows;
-		     j++) {
-			addr_set_port(&want, c->flow[j].port);
-			if (c->flow[j].fd >= 0 || !addr_equal(&want, peer))
+		for (unsigned int j = 0; h->ready && j < c->flows; j++) {
+			struct sockaddr_storage want = flow_source(h, j);
+			struct flow *f = &c->flow[j];
+
+			if (f->fd >= 0 || port_of(l, c, f->rail) != at ||
+			    !addr_equal(&want, peer))
 				continue;
 			if (sock_tune(fd, ctx_options(c->ctx)->timeout))
 				return false;
-			c->flow[j].fd = fd;
+			f->fd = fd;
 			return true;
 		}
 	}
 	return false;
 }
 
-static void accept_flows(struct devmem_listener *l)
+static void accept_flows(struct devmem_listener *l, const struct flow_port *at)
 {
 	for (int i = 0; i < ACCEPTS; i++) {
 		struct sockaddr_storage peer;
-		int fd = sock_accept(l->flow_fd, &peer);
+		int fd = sock_accept(at->fd, &peer);
 
 		if (fd < 0) {
 			accept_failed(l, fd);
 			return;
 		}
-		if (!match_flow(l, fd, &peer))
+		if (!match_flow(l, at, fd, &peer))
 			close(fd);
 	}
 }
@@ -479,7 +589,8 @@ DEVMEM_API int devmem_accept(struct devmem_listener *l,
 	*out = NULL;
 	accept_strangers(l);
 	meet_strangers(l);
-	accept_flows(l);
+	for (unsigned int i = 0; i < l->ports; i++)
+		accept_flows(l, &l->port[i]);
 	for (unsigned int i = 0; i < l->halves; i++) {
 		struct half *h = &l->half[i];
 		int rc;
@@ -487,6 +598,7 @@ DEVMEM_API int devmem_accept(struct devmem_listener *l,
 		/* First: a sender may be done and gone already. */
 		if (flows_complete(h)) {
 			*out = h->conn;
+			rx_start(h->conn);
 			conn_established(h->conn, h->no_devmem.text);
 			half_drop(l, i, false);
 			return 0;

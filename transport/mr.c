@@ -18,14 +18,15 @@ struct devmem_mr {
 	uintptr_t addr; /* as requests name it */
 	size_t size;
 	uint8_t *at; /* where the CPU sees addr, or its offset in mem */
-	struct txmem *mem;
+	struct txmem *mem[DEVMEM_MAX_RAILS]; /* bound to each rail, or NULL */
 	void *map; /* dma-buf that the CPU reads: what is to be unmapped */
 	size_t map_bytes;
 };
 
 static void mr_undo(const struct devmem_mr *mr)
 {
-	txmem_put(mr->mem);
+	for (unsigned int i = 0; i < DEVMEM_MAX_RAILS; i++)
+		txmem_put(mr->mem[i]);
 	if (mr->map)
 		munmap(mr->map, mr->map_bytes);
 }
@@ -80,31 +81,44 @@ static int map_dmabuf(struct devmem_mr *mr, uint64_t offset, int fd)
 	return rc;
 }
 
-/* For the NIC to read from. */
-static int bind_dmabuf(struct devmem_conn *c, struct devmem_mr *mr,
-		       uint64_t offset, int fd, struct why *w)
+/* For one of the connection's interfaces to read from. */
+static int bind_rail(struct devmem_conn *c, struct devmem_mr *mr,
+		     unsigned int rail, uint64_t offset, int fd, struct why *w)
 {
-	const struct devmem_nic_props *nic = &c->nic->info;
+	const struct devmem_nic_props *nic = &c->dev->rail[rail]->info;
 	int rc;
 
-	if (!nic->devmem_tx)
-		return why(w, -EOPNOTSUPP, "%s", nic->tx_reason);
 	rc = txmem_get(nic->name, nic->ifindex, mr->addr, mr->size, offset, fd,
-		       &mr->mem, w);
+		       &mr->mem[rail], w);
 	if (rc)
 		return rc;
-	rc = tx_devmem_try(c->control.fd, mr->mem);
-	if (!rc) {
-		mr->at = (uint8_t *)(uintptr_t)offset;
-		return 0;
-	}
-	txmem_put(mr->mem);
-	mr->mem = NULL;
+	rc = tx_devmem_try(c->flow[rail].fd, mr->mem[rail]);
 	if (rc == -ENODEV)
 		return why(w, rc, "the way to the peer does not go by %s",
 			   nic->name);
-	return why(w, rc, "sending from a dma-buf by %s: %s", nic->name,
-		   strerror(-rc));
+	if (rc)
+		return why(w, rc, "sending from a dma-buf by %s: %s", nic->name,
+			   strerror(-rc));
+	return 0;
+}
+
+/* For all of them, or none. */
+static int bind_dmabuf(struct devmem_conn *c, struct devmem_mr *mr,
+		       uint64_t offset, int fd, struct why *w)
+{
+	int rc = 0;
+
+	if (!c->dev->info.devmem_tx)
+		return why(w, -EOPNOTSUPP, "%s", c->dev->info.tx_reason);
+	for (unsigned int i = 0; !rc && i < c->rails; i++)
+		rc = bind_rail(c, mr, i, offset, fd, w);
+	for (unsigned int i = 0; rc && i < c->rails; i++) {
+		txmem_put(mr->mem[i]);
+		mr->mem[i] = NULL;
+	}
+	if (!rc)
+		mr->at = (uint8_t *)(uintptr_t)offset;
+	return rc;
 }
 
 DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
@@ -124,7 +138,7 @@ DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 		if (rc)
 			INFO("path send buffer nic=%s bytes=%zu tx=host "
 			     "reason=\"%s\"",
-			     c->nic->info.name, size, w.text);
+			     c->dev->info.name, size, w.text);
 	}
 	if (rc)
 		rc = map_dmabuf(&mr, offset, fd);
@@ -159,7 +173,7 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr)
 }
 
 int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
-	     uint8_t **at, struct txmem **mem)
+	     uint8_t **at, struct txmem *const **mem)
 {
 	uintptr_t from = (uintptr_t)addr;
 
@@ -167,7 +181,7 @@ int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
 	    size > mr->size - (from - mr->addr))
 		return -EINVAL;
 	*at = mr->at + (from - mr->addr);
-	*mem = mr->mem;
+	*mem = mr->mem[0] ? mr->mem : NULL;
 	return 0;
 }
 

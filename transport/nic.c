@@ -11,14 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ethioctl.h"
 #include "ifname.h"
 #include "nic.h"
 #include "rxpool.h"
+#include "sock.h"
 #include "txmem.h"
 
-#define NICS_MAX 32
+#define NICS_MAX    32
+#define DEVICES_MAX 64
 
 static struct {
 	pthread_mutex_t lock;
@@ -26,6 +29,9 @@ static struct {
 	struct devmem_options options;
 	struct nic nic[NICS_MAX];
 	int count;
+	/* The interfaces, then what was made of them. */
+	struct device device[DEVICES_MAX];
+	int devices;
 } nics = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void read_pci_path(struct devmem_nic_props *info)
@@ -125,6 +131,18 @@ static int discover(void)
 			    !find(a->ifa_name))
 				add(all, a);
 	freeifaddrs(all);
+	nics.devices = nics.count;
+	for (int i = 0; i < nics.count; i++) {
+		struct nic *n = &nics.nic[i];
+
+		n->info.rails = 1;
+		n->info.rail[0] = i;
+		nics.device[i] = (struct device){
+			.info = n->info,
+			.rail = { n },
+			.rails = 1,
+		};
+	}
 	if (nics.count)
 		return 0;
 	WARN("no network interface that is up, has an address and fits "
@@ -160,19 +178,118 @@ void nics_put(void)
 			pthread_mutex_destroy(&nics.nic[i].lock);
 		}
 		nics.count = 0;
+		nics.devices = 0;
 		free((char *)nics.options.ifname);
 	}
 	pthread_mutex_unlock(&nics.lock);
 }
 
-int nic_count(void)
+int device_count(void)
 {
-	return nics.count;
+	int count;
+
+	pthread_mutex_lock(&nics.lock);
+	count = nics.devices;
+	pthread_mutex_unlock(&nics.lock);
+	return count;
 }
 
-struct nic *nic_at(int i)
+const struct device *device_at(int i)
 {
-	return i >= 0 && i < nics.count ? &nics.nic[i] : NULL;
+	return i >= 0 && i < device_count() ? &nics.device[i] : NULL;
+}
+
+/* Device @dev gets one interface more. */
+static int add_rail(struct device *dev, int nic)
+{
+	struct devmem_nic_props *info = &dev->info;
+	const struct devmem_nic_props *more;
+	size_t at = strlen(info->name);
+
+	if (nic < 0 || nic >= nics.count)
+		return -EINVAL;
+	more = &nics.nic[nic].info;
+	for (unsigned int i = 0; i < dev->rails; i++)
+		if (info->rail[i] == nic)
+			return -EINVAL;
+	snprintf(info->name + at, sizeof(info->name) - at, "%s%s",
+		 at ? "+" : "", more->name);
+	info->speed_mbps += more->speed_mbps;
+	/* All of them, or the first reason why not. */
+	if (info->devmem_rx && !more->devmem_rx) {
+		info->devmem_rx = false;
+		memcpy(info->reason, more->reason, sizeof(info->reason));
+	}
+	if (info->devmem_tx && !more->devmem_tx) {
+		info->devmem_tx = false;
+		memcpy(info->tx_reason, more->tx_reason,
+		       sizeof(info->tx_reason));
+	}
+	info->rail[dev->rails] = nic;
+	dev->rail[dev->rails++] = &nics.nic[nic];
+	info->rails = dev->rails;
+	return 0;
+}
+
+/* Flows have to stay on their interface, and all speak of one kind of address. */
+static bool can_be_one(const struct device *dev)
+{
+	for (unsigned int i = 0; i < dev->rails; i++) {
+		const struct nic *n = dev->rail[i];
+		uint16_t port;
+		int rc, fd;
+
+		if (n->addr.ss_family != dev->rail[0]->addr.ss_family) {
+			INFO("%s: one has IPv4, one has not", dev->info.name);
+			return false;
+		}
+		fd = sock_bound(&n->addr, &port);
+		rc = fd < 0 ? fd : sock_by_nic(fd, n->info.name);
+		if (fd >= 0)
+			close(fd);
+		if (rc) {
+			INFO("%s: a socket on %s alone: %s", dev->info.name,
+			     n->info.name, strerror(-rc));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The number of the device that is made of the same, or of a new one. */
+static int add_device(const struct device *dev)
+{
+	for (int i = nics.count; i < nics.devices; i++)
+		if (nics.device[i].rails == dev->rails &&
+		    !memcmp(nics.device[i].rail, dev->rail, sizeof(dev->rail)))
+			return i;
+	if (!can_be_one(dev))
+		return -EINVAL;
+	if (nics.devices == DEVICES_MAX)
+		return -ENOSPC;
+	nics.device[nics.devices] = *dev;
+	return nics.devices++;
+}
+
+int device_bond(const int *nic, unsigned int count)
+{
+	struct device dev = { .info = { .devmem_rx = true,
+					.devmem_tx = true } };
+	int rc = 0;
+
+	if (count < 2 || count > DEVMEM_MAX_RAILS)
+		return -EINVAL;
+	pthread_mutex_lock(&nics.lock);
+	for (unsigned int i = 0; !rc && i < count; i++)
+		rc = add_rail(&dev, nic[i]);
+	if (!rc) {
+		memcpy(dev.info.pci_path, dev.rail[0]->info.pci_path,
+		       sizeof(dev.info.pci_path));
+		dev.info.guid = dev.rail[0]->info.guid;
+		rc = add_device(&dev);
+	}
+	pthread_mutex_unlock(&nics.lock);
+	return rc;
 }
 
 struct rxpool *nic_pool(struct nic *nic, struct why *w)
@@ -189,6 +306,22 @@ struct rxpool *nic_pool(struct nic *nic, struct why *w)
 	*w = nic->no_pool;
 	pthread_mutex_unlock(&nic->lock);
 	return p;
+}
+
+bool device_pools(const struct device *dev, unsigned int rails,
+		  struct rxpool **pool, struct why *w)
+{
+	/* Not one set up for nothing. */
+	if (rails > 1 && !dev->info.devmem_rx) {
+		why(w, -EOPNOTSUPP, "%s", dev->info.reason);
+		return false;
+	}
+	for (unsigned int i = 0; i < rails; i++) {
+		pool[i] = nic_pool(dev->rail[i], w);
+		if (!pool[i])
+			return false;
+	}
+	return true;
 }
 
 static bool same_address(const struct sockaddr_storage *a,

@@ -23,6 +23,13 @@ struct nic {
 	struct why no_pool; /* why there is none, once tried */
 };
 
+/* What a number stands for: an interface, or several that are used as one. */
+struct device {
+	struct devmem_nic_props info;
+	struct nic *rail[DEVMEM_MAX_RAILS];
+	unsigned int rails;
+};
+
 /**
  * nics_get() - find the interfaces at the first call, and hold them. The options
  * of the first call are those of the pools. nics_put() for each nics_get(); the
@@ -31,15 +38,21 @@ struct nic {
 int nics_get(const struct devmem_options *o);
 void nics_put(void);
 
-int nic_count(void);
-/* NULL if there is no such interface. */
-struct nic *nic_at(int i);
+int device_count(void);
+/* NULL if there is no such device. */
+const struct device *device_at(int i);
+/* One device of several interfaces: its number, -EINVAL or -ENOSPC. */
+int device_bond(const int *nic, unsigned int count);
 
 /**
  * nic_pool() - the interface's receive pool, set up at the first call. NULL if
  * that cannot be; the reason is the same until the last nics_put().
  */
 struct rxpool *nic_pool(struct nic *nic, struct why *w);
+
+/* The pools of the first @rails interfaces, if all of them have one. */
+bool device_pools(const struct device *dev, unsigned int rails,
+		  struct rxpool **pool, struct why *w);
 
 /* Is @addr (port ignored) an address of this host? */
 bool address_is_local(const struct sockaddr_storage *addr);

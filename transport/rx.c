@@ -22,36 +22,59 @@
 /* Calls for one message before others get a turn. */
 #define READ_CALLS 8
 
-int rx_init(struct devmem_conn *c, struct rxpool *pool,
+/*
+ * A packet starts a new niov, and a large one spans several. A sender whose
+ * buffer is full may also send a part of a segment: 1 in 16 is more than that
+ * comes to.
+ */
+static size_t niov_bytes(unsigned int mss)
+{
+	size_t page = 4096;
+
+	return mss / ((mss + page - 1) / page) * 15 / 16;
+}
+
+int rx_init(struct devmem_conn *c, struct rxpool *const *pool,
 	    enum devmem_gather_kind gather, struct why *w)
 {
 	struct receiver *rx = &c->rx;
-	size_t mss = sock_mss(c->control.fd), page = 4096, floor;
-	int rc;
+	size_t floor;
 
-	/*
-	 * A packet starts a new niov, and a large one spans several. A sender
-	 * whose buffer is full may also send a part of a segment: 1 in 16 is
-	 * more than that comes to.
-	 */
-	rx->niov_bytes = mss / ((mss + page - 1) / page) * 15 / 16;
+	rx->niov_bytes = niov_bytes(sock_mss(c->control.fd));
 	/*
 	 * Twice the least grant: one under way, and as much again in tokens
 	 * that have not gone back.
 	 */
 	floor = 2 * (FLOOR_BYTES / rx->niov_bytes + c->flows + 1);
-	rc = credit_join(&pool->credit, &rx->credit, floor);
-	if (rc)
-		return why(w, rc,
-			   "the pool of %zu bytes on %s has no room for "
-			   "another connection; set NCCL_DEVMEM_POOL_BYTES "
-			   "higher",
-			   pool->region.bytes, pool->ifname);
 	rx->gather.ops = gather == DEVMEM_GATHER_NONE ? &gather_none :
 							&gather_cpu;
-	rx->gather.pool = pool->region.map;
-	rx->pool = pool;
+	for (unsigned int i = 0; i < c->rails; i++) {
+		struct rx_rail *rail = &rx->rail[i];
+		int rc = credit_join(&pool[i]->credit, &rail->credit, floor);
+
+		if (rc) {
+			rx_free(c);
+			return why(w, rc,
+				   "the pool of %zu bytes on %s has no room "
+				   "for another connection; set "
+				   "NCCL_DEVMEM_POOL_BYTES higher",
+				   pool[i]->region.bytes, pool[i]->ifname);
+		}
+		rail->pool = pool[i];
+		rx->pools++;
+	}
 	return 0;
+}
+
+void rx_start(struct devmem_conn *c)
+{
+	/* Another rail's segments may be smaller than control's. */
+	for (unsigned int i = 0; c->rx.pools && i < c->flows; i++) {
+		size_t n = niov_bytes(sock_mss(c->flow[i].fd));
+
+		if (n < c->rx.niov_bytes)
+			c->rx.niov_bytes = n;
+	}
 }
 
 static size_t niovs_for(const struct devmem_conn *c, size_t bytes)
@@ -59,35 +82,67 @@ static size_t niovs_for(const struct devmem_conn *c, size_t bytes)
 	return (bytes + c->rx.niov_bytes - 1) / c->rx.niov_bytes;
 }
 
-/* Give back credit beyond what peers may still send and what tokens hold. */
+/*
+ * Give back credit beyond what peers may still send and what tokens hold. Which
+ * flow the granted bytes come on is the sender's choice: each pool has credit
+ * for all of them.
+ */
 static void settle_credit(struct devmem_conn *c)
 {
 	struct receiver *rx = &c->rx;
-	size_t need = niovs_for(c, rx->unreceived);
+	size_t need[DEVMEM_MAX_RAILS], due = niovs_for(c, rx->unreceived);
 
 	/* The end of each message may leave a niov part full on each flow. */
 	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
 		const struct devmem_request *r = &c->request[i];
 
 		if (r->state == REQUEST_ACTIVE && r->moved < r->granted)
-			need += c->flows;
+			due += c->flows;
 	}
+	for (unsigned int i = 0; i < rx->pools; i++)
+		need[i] = due;
 	for (unsigned int i = 0; i < c->flows; i++)
-		need += c->flow[i].tokens.frags;
-	if (rx->credit.used > need)
-		credit_give(&rx->pool->credit, &rx->credit,
-			    rx->credit.used - need);
+		need[c->flow[i].rail] += c->flow[i].tokens.frags;
+	for (unsigned int i = 0; i < rx->pools; i++) {
+		struct rx_rail *rail = &rx->rail[i];
+
+		if (rail->credit.used > need[i])
+			credit_give(&rail->pool->credit, &rail->credit,
+				    rail->credit.used - need[i]);
+	}
+}
+
+/* From each pool as many niovs, at least @least and at most @want; or 0. */
+static size_t take_credit(struct receiver *rx, size_t want, size_t least)
+{
+	size_t took[DEVMEM_MAX_RAILS], got = want;
+	unsigned int n = 0;
+
+	while (n < rx->pools && got) {
+		struct rx_rail *rail = &rx->rail[n];
+
+		got = credit_take(&rail->pool->credit, &rail->credit, got,
+				  least);
+		took[n++] = got;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		if (took[i] > got)
+			credit_give(&rx->rail[i].pool->credit,
+				    &rx->rail[i].credit, took[i] - got);
+	return got;
 }
 
 void rx_free(struct devmem_conn *c)
 {
 	struct receiver *rx = &c->rx;
 
-	if (rx->pool) {
-		for (unsigned int i = 0; i < c->flows; i++)
-			rx_return_tokens(c, &c->flow[i]);
-		credit_leave(&rx->pool->credit, &rx->credit);
-		rx->pool = NULL;
+	for (unsigned int i = 0; rx->pools && i < c->flows; i++)
+		rx_return_tokens(c, &c->flow[i]);
+	while (rx->pools) {
+		struct rx_rail *rail = &rx->rail[--rx->pools];
+
+		credit_leave(&rail->pool->credit, &rail->credit);
+		rail->pool = NULL;
 	}
 }
 
@@ -105,7 +160,7 @@ bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
 
 	if (!r->announced || r->moved < r->total)
 		return false;
-	return !c->rx.pool ||
+	return !c->rx.pools ||
 	       r->ticket <= c->rx.gather.ops->done(&c->rx.gather, &err);
 }
 
@@ -234,16 +289,17 @@ static int read_records(struct devmem_conn *c)
 static size_t grantable(struct devmem_conn *c, size_t want)
 {
 	struct receiver *rx = &c->rx;
-	size_t least = rx->unreceived / 4, got;
+	size_t least = rx->unreceived / 4, few, got;
 
-	if (!rx->pool)
+	if (!rx->pools)
 		return want;
 	/* The more is on its way, the larger a piece is worth a record. */
 	least = least > GRANT_BYTES ? least : GRANT_BYTES;
 	least = least < want ? least : want;
-	got = credit_take(&rx->pool->credit, &rx->credit,
-			  niovs_for(c, want) + c->flows,
-			  niovs_for(c, least) + c->flows);
+	/* Not more than what is always there for this connection. */
+	few = niovs_for(c, least) + c->flows;
+	few = few < rx->rail[0].credit.floor ? few : rx->rail[0].credit.floor;
+	got = take_credit(rx, niovs_for(c, want) + c->flows, few);
 	if (!got)
 		return 0;
 	got = (got - c->flows) * rx->niov_bytes;
@@ -291,7 +347,7 @@ int rx_send_grants(struct devmem_conn *c)
 		n = grantable(c, to - r->granted);
 		/* Whoever has to make do with less is waiting already. */
 		rx->grants_urgent |= n < to - r->granted;
-		if (!n && !tried && rx->pool) {
+		if (!n && !tried && rx->pools) {
 			/* The pool is short: part with what is gathered. */
 			int rc = rx_return_gathered(c);
 
@@ -346,7 +402,7 @@ int rx_progress(struct devmem_conn *c)
 		rc = read_records(c);
 		rc = rc ?: receive_flows(c, &moved);
 	}
-	if (!rc && c->rx.pool) {
+	if (!rc && c->rx.pools) {
 		if (!conn_runs_left(c) && c->rx.data_seq == c->next_seq)
 			rc = rx_return_gathered(c);
 		settle_credit(c);

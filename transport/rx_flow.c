@@ -135,9 +135,10 @@ static void count_piece(struct devmem_stats *s, const struct piece *p)
 }
 
 /* Is it where the kernel may put payload of ours? */
-static int check_piece(struct devmem_conn *c, const struct piece *p)
+static int check_piece(struct devmem_conn *c, const struct flow *f,
+		       const struct piece *p)
 {
-	const struct rxpool *pool = c->rx.pool;
+	const struct rxpool *pool = c->rx.rail[f->rail].pool;
 
 	if (p->where != PIECE_DEVMEM)
 		return p->len > SCRATCH_BYTES - p->offset ?
@@ -186,7 +187,7 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 			/* There is room: see recv_devmem(). */
 			tokens_add(&f->tokens, p.token, p.len);
 		}
-		rc = rc ?: check_piece(c, &p);
+		rc = rc ?: check_piece(c, f, &p);
 		rc = rc ?: gather_piece(c, f, s, &at, &p);
 		if (!rc)
 			count_piece(&c->stats, &p);
@@ -253,6 +254,7 @@ static int recv_pieces(struct devmem_conn *c, struct flow *f,
 
 static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 {
+	struct rxpool *pool = c->rx.rail[f->rail].pool;
 	struct rx_scratch *s;
 	int rc, full;
 
@@ -264,11 +266,11 @@ static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 		if (rc)
 			return rc;
 	}
-	s = rxpool_scratch_get(c->rx.pool);
+	s = rxpool_scratch_get(pool);
 	if (!s)
 		return conn_fail(c, -ENOMEM, "out of memory");
 	rc = recv_pieces(c, f, s);
-	rxpool_scratch_put(c->rx.pool, s);
+	rxpool_scratch_put(pool, s);
 	if (rc < 0)
 		return rc;
 	*moved = true;
@@ -284,8 +286,8 @@ int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved)
 
 	/* A call that was not filled has left nothing behind, most of the time. */
 	for (int i = 0; rc > 0 && i < RECV_CALLS && f->count; i++)
-		rc = c->rx.pool ? recv_devmem(c, f, moved) :
-				  recv_host(c, f, moved);
+		rc = c->rx.pools ? recv_devmem(c, f, moved) :
+				   recv_host(c, f, moved);
 	return rc > 0 || rc == -EAGAIN ? 0 : rc;
 }
 

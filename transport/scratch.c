@@ -46,7 +46,10 @@ struct rx_scratch *rxpool_scratch_get(struct rxpool *p)
 	if (s)
 		p->scratch = s->next;
 	pthread_mutex_unlock(&p->scratch_lock);
-	return s ?: scratch_new();
+	s = s ?: scratch_new();
+	if (s)
+		s->list.pool = p->region.map;
+	return s;
 }
 
 void rxpool_scratch_put(struct rxpool *p, struct rx_scratch *s)

@@ -41,17 +41,25 @@ void addr_set_port(struct sockaddr_storage *a, uint16_t port)
 	*port_of(a) = htons(port);
 }
 
+/* The address proper, and its length. */
+static void *bytes_of(const struct sockaddr_storage *a)
+{
+	return a->ss_family == AF_INET6 ?
+		       (void *)&((struct sockaddr_in6 *)a)->sin6_addr :
+		       (void *)&((struct sockaddr_in *)a)->sin_addr;
+}
+
+static size_t bytes_in(sa_family_t family)
+{
+	return family == AF_INET6 ? sizeof(struct in6_addr) :
+				    sizeof(struct in_addr);
+}
+
 bool addr_equal(const struct sockaddr_storage *a,
 		const struct sockaddr_storage *b)
 {
-	if (a->ss_family != b->ss_family || addr_port(a) != addr_port(b))
-		return false;
-	if (a->ss_family == AF_INET)
-		return ((struct sockaddr_in *)a)->sin_addr.s_addr ==
-		       ((struct sockaddr_in *)b)->sin_addr.s_addr;
-	return !memcmp(&((struct sockaddr_in6 *)a)->sin6_addr,
-		       &((struct sockaddr_in6 *)b)->sin6_addr,
-		       sizeof(struct in6_addr));
+	return a->ss_family == b->ss_family && addr_port(a) == addr_port(b) &&
+	       !memcmp(bytes_of(a), bytes_of(b), bytes_in(a->ss_family));
 }
 
 const char *addr_text(const struct sockaddr_storage *a, bool port, char *text,
@@ -60,15 +68,26 @@ const char *addr_text(const struct sockaddr_storage *a, bool port, char *text,
 	bool v6 = a->ss_family == AF_INET6;
 	char host[INET6_ADDRSTRLEN] = "?";
 
-	inet_ntop(a->ss_family,
-		  v6 ? (void *)&((struct sockaddr_in6 *)a)->sin6_addr :
-		       (void *)&((struct sockaddr_in *)a)->sin_addr,
-		  host, sizeof(host));
+	inet_ntop(a->ss_family, bytes_of(a), host, sizeof(host));
 	if (!port)
 		snprintf(text, n, "%s", host);
 	else
 		snprintf(text, n, v6 ? "[%s]:%u" : "%s:%u", host, addr_port(a));
 	return text;
+}
+
+void addr_put(const struct sockaddr_storage *a, uint8_t *bytes)
+{
+	memset(bytes, 0, sizeof(struct in6_addr));
+	memcpy(bytes, bytes_of(a), bytes_in(a->ss_family));
+}
+
+void addr_get(struct sockaddr_storage *a, sa_family_t family,
+	      const uint8_t *bytes)
+{
+	memset(a, 0, sizeof(*a));
+	a->ss_family = family;
+	memcpy(bytes_of(a), bytes, bytes_in(family));
 }
 
 static int sock_tcp(int family)
@@ -113,6 +132,14 @@ int sock_listen(struct sockaddr_storage *a, int backlog)
 	}
 	addr_set_port(a, port);
 	return fd;
+}
+
+int sock_by_nic(int fd, const char *ifname)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, ifname,
+		       (socklen_t)strlen(ifname)))
+		return -errno;
+	return 0;
 }
 
 int sock_connect(int fd, const struct sockaddr_storage *to)

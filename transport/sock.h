@@ -23,10 +23,20 @@ bool addr_equal(const struct sockaddr_storage *a,
 const char *addr_text(const struct sockaddr_storage *a, bool port, char *text,
 		      size_t n);
 
+/* The address alone, in network byte order: 16 bytes, of IPv4 the first four. */
+void addr_put(const struct sockaddr_storage *a, uint8_t *bytes);
+void addr_get(struct sockaddr_storage *a, sa_family_t family,
+	      const uint8_t *bytes);
+
 /** sock_listen() - listen on @a; its port is filled in. The fd, or -errno. */
 int sock_listen(struct sockaddr_storage *a, int backlog);
 /** sock_bound() - a socket bound to @a with any port. *port is which. */
 int sock_bound(const struct sockaddr_storage *a, uint16_t *port);
+/**
+ * sock_by_nic() - send and receive by that interface alone, whatever the routes
+ * say. -EPERM without CAP_NET_RAW before Linux 5.7.
+ */
+int sock_by_nic(int fd, const char *ifname);
 /** sock_connect() - start connecting; 0 also while under way. */
 int sock_connect(int fd, const struct sockaddr_storage *to);
 /** sock_connected() - 0: connected, -EAGAIN: not yet, -errno: failed. */

@@ -96,7 +96,8 @@ ssize_t tx_devmem_send(struct flow *f, int flags)
 
 	if (s->next - s->first == SENDS_MAX)
 		return -EAGAIN;
-	dmabuf_msg(&msg, control, sizeof(control), txmem_id(r->req->mem));
+	dmabuf_msg(&msg, control, sizeof(control),
+		   txmem_id(r->req->mem[f->rail]));
 	n = sendmsg(f->fd, &msg, flags | MSG_ZEROCOPY);
 	if (n < 0) {
 		err = errno;
@@ -183,7 +184,7 @@ bool tx_devmem_waits(const struct flow *f)
 /*
  * A send of what is behind the end of the dma-buf fails, but not before the kernel
  * has looked at the binding, and whether the way to the peer goes by its device.
- * Nothing is sent; control may be in use meanwhile.
+ * Nothing is sent; the socket may be in use meanwhile.
  */
 int tx_devmem_try(int fd, const struct txmem *m)
 {

@@ -96,27 +96,58 @@ int wire_get_flows(const uint8_t *p, uint32_t len, struct wire_flows *f)
 		f->port[i] = get16(p + 2 * i);
 		if (!f->port[i])
 			return -EPROTO;
-		for (uint32_t j = 0; j < i; j++)
-			if (f->port[j] == f->port[i])
-				return -EPROTO;
 	}
+	return 0;
+}
+
+size_t wire_put_rails(uint8_t *p, const struct wire_rails *r)
+{
+	size_t n = (size_t)r->count * WIRE_ADDR_BYTES;
+
+	memcpy(p + WIRE_HEADER_BYTES, r->addr, n);
+	return put_header(p, WIRE_RAILS, 0, 0, n);
+}
+
+int wire_get_rails(const uint8_t *p, uint32_t len, struct wire_rails *r)
+{
+	if (!len || len % WIRE_ADDR_BYTES ||
+	    len / WIRE_ADDR_BYTES > WIRE_MAX_RAILS)
+		return -EPROTO;
+	r->count = len / WIRE_ADDR_BYTES;
+	memcpy(r->addr, p, len);
 	return 0;
 }
 
 size_t wire_put_ready(uint8_t *p, const struct wire_ready *r)
 {
-	put16(p + WIRE_HEADER_BYTES, r->port);
-	put16(p + WIRE_HEADER_BYTES + 2, r->path);
-	return put_header(p, WIRE_READY, 0, 0, 4);
+	uint8_t *b = p + WIRE_HEADER_BYTES;
+
+	put16(b, r->port[0]);
+	put16(b + 2, r->path);
+	put16(b + 4, (uint16_t)(r->rails - 1));
+	for (uint32_t i = 1; i < r->rails; i++)
+		put16(b + 4 + 2 * i, r->port[i]);
+	return put_header(p, WIRE_READY, 0, 0, 4 + 2 * (size_t)r->rails);
 }
 
 int wire_get_ready(const uint8_t *p, uint32_t len, struct wire_ready *r)
 {
 	if (len < 4)
 		return -EPROTO;
-	r->port = get16(p);
+	r->port[0] = get16(p);
 	r->path = get16(p + 2);
-	return r->port ? 0 : -EPROTO;
+	/* Version 1.1 ends here. */
+	r->rails = len < 6 ? 1 : 1 + get16(p + 4);
+	if (r->rails > WIRE_MAX_RAILS ||
+	    (r->rails > 1 && len < 4 + 2 * r->rails))
+		return -EPROTO;
+	for (uint32_t i = 0; i < r->rails; i++) {
+		if (i)
+			r->port[i] = get16(p + 4 + 2 * i);
+		if (!r->port[i])
+			return -EPROTO;
+	}
+	return 0;
 }
 
 size_t wire_put_grant(uint8_t *p, uint64_t seq, uint64_t upto)
@@ -206,7 +237,7 @@ const char *wire_type_name(unsigned int type)
 		[WIRE_HELLO] = "HELLO", [WIRE_FLOWS] = "FLOWS",
 		[WIRE_READY] = "READY", [WIRE_GRANT] = "GRANT",
 		[WIRE_DATA] = "DATA",	[WIRE_ERROR] = "ERROR",
-		[WIRE_BYE] = "BYE",
+		[WIRE_BYE] = "BYE",	[WIRE_RAILS] = "RAILS",
 	};
 
 	if (type < sizeof(name) / sizeof(name[0]) && name[type])
@@ -275,7 +306,7 @@ static bool shown_early(const struct wire_reader *r, const struct wire_hdr *h)
 
 static bool type_known(unsigned int type)
 {
-	return type >= WIRE_HELLO && type <= WIRE_BYE;
+	return type >= WIRE_HELLO && type <= WIRE_RAILS;
 }
 
 int wire_reader_peek(struct wire_reader *r, struct wire_hdr *hdr,

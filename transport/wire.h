@@ -12,15 +12,18 @@
 #include <stdint.h>
 
 #define WIRE_VERSION_MAJOR 1
-#define WIRE_VERSION_MINOR 1
+#define WIRE_VERSION_MINOR 2
 
 #define WIRE_HEADER_BYTES 16
 #define WIRE_KEY_BYTES	  16
+#define WIRE_ADDR_BYTES	  16
 /* No record's payload is larger; a length beyond it is a broken peer. */
 #define WIRE_MAX_PAYLOAD 32768u
 #define WIRE_MAX_TEXT	 256u
 /* Payload flows of one connection. */
 #define WIRE_MAX_FLOWS 16u
+/* Interfaces that each side's flows are spread over. */
+#define WIRE_MAX_RAILS 4u
 /* Chunks that one DATA record may list. */
 #define WIRE_MAX_CHUNKS 64u
 
@@ -32,6 +35,8 @@ enum wire_type {
 	WIRE_DATA = 5,	/* sender: a message's size, and where its bytes are */
 	WIRE_ERROR = 6, /* either: the connection is over, and why */
 	WIRE_BYE = 7,	/* either: no more records follow */
+	WIRE_RAILS =
+		8, /* sender: addresses that its flows come from, in turn */
 };
 
 /* wire_hdr.flags */
@@ -61,8 +66,19 @@ struct wire_flows {
 	uint16_t port[WIRE_MAX_FLOWS]; /* host byte order */
 };
 
+/* Addresses only: the family is control's, the ports are in FLOWS. */
+struct wire_rails {
+	uint32_t count;
+	uint8_t addr[WIRE_MAX_RAILS][WIRE_ADDR_BYTES];
+};
+
 struct wire_ready {
-	uint16_t port; /* where flows connect to, host byte order */
+	/*
+	 * Where flows connect to, host byte order: flow i to port i % rails, at
+	 * the handle's address of the same index.
+	 */
+	uint16_t port[WIRE_MAX_RAILS];
+	uint32_t rails;
 	uint16_t path; /* WIRE_RX_*: how payload will be received */
 };
 
@@ -92,6 +108,7 @@ struct wire_error {
 
 size_t wire_put_hello(uint8_t *p, const struct wire_hello *h);
 size_t wire_put_flows(uint8_t *p, const struct wire_flows *f);
+size_t wire_put_rails(uint8_t *p, const struct wire_rails *r);
 size_t wire_put_ready(uint8_t *p, const struct wire_ready *r);
 size_t wire_put_grant(uint8_t *p, uint64_t seq, uint64_t upto);
 size_t wire_put_inline_hdr(uint8_t *p, uint64_t seq, uint32_t len);
@@ -106,6 +123,7 @@ size_t wire_put_bye(uint8_t *p);
  */
 int wire_get_hello(const uint8_t *p, uint32_t len, struct wire_hello *h);
 int wire_get_flows(const uint8_t *p, uint32_t len, struct wire_flows *f);
+int wire_get_rails(const uint8_t *p, uint32_t len, struct wire_rails *r);
 int wire_get_ready(const uint8_t *p, uint32_t len, struct wire_ready *r);
 int wire_get_grant(const uint8_t *p, uint32_t len, uint64_t *upto);
 int wire_get_data(const uint8_t *p, uint32_t len, struct wire_data *d);

@@ -93,6 +93,14 @@ void Conformance::SetUp()
 		<< plugin_log::all();
 }
 
+void Conformance::renew_context()
+{
+	ASSERT_EQ(local_->finalize(ctx_), ncclSuccess);
+	Got got = local_->init();
+	ASSERT_EQ(got.result, ncclSuccess) << "init\n" << plugin_log::all();
+	ctx_ = got.pointer;
+}
+
 void Conformance::start_remote()
 {
 	int count = 0;

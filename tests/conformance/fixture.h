@@ -49,6 +49,8 @@ protected:
 
 	LocalSide &local() const { return *local_; }
 	void *ctx() const { return ctx_; }
+	/* The communicator ends, and the next one begins. */
+	void renew_context();
 	ncclNetProperties_v12_t properties();
 	bool has_contexts() const { return GetParam() >= 11; }
 	bool has_memory(size_t size) const

@@ -63,11 +63,11 @@ Pair::Pair(End sender, End receiver)
 
 AssertionResult Pair::listen()
 {
-	Got got = rx.side->listen(rx.ctx, test_device(), handle);
+	Got got = rx.side->listen(rx.ctx, rx.dev, handle);
 
 	if (!got.ok() || !got.pointer)
 		return testing::AssertionFailure()
-		       << "listen on device " << test_device() << ": "
+		       << "listen on device " << rx.dev << ": "
 		       << result_name(got.result) << ", comm " << got.pointer;
 	listener = got.pointer;
 	return testing::AssertionSuccess();
@@ -77,7 +77,7 @@ AssertionResult Pair::connect_step()
 {
 	if (tx.comm)
 		return testing::AssertionSuccess();
-	Got got = tx.side->connect(tx.ctx, test_device(), handle);
+	Got got = tx.side->connect(tx.ctx, tx.dev, handle);
 	if (!got.ok())
 		return testing::AssertionFailure()
 		       << "connect: " << result_name(got.result);

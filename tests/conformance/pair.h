@@ -63,6 +63,7 @@ public:
 	struct End {
 		Side *side;
 		void *ctx;
+		int dev = test_device();
 		void *comm = nullptr;
 	};
 

@@ -198,13 +198,46 @@ TEST_P(Slots, T34_AVirtualDeviceIsTheLastOne)
 		return;
 	}
 	ASSERT_EQ(table->net()->devices(&before), ncclSuccess);
-	ncclNetVDeviceProps_v12_t joined = {before > 1 ? 2 : 1, {0, 1}};
-	/* A plugin may refuse what it cannot join. */
-	if (table->net()->makeVDevice(&dev, &joined) != ncclSuccess)
-		return;
+	if (before < 2)
+		GTEST_SKIP() << "the plugin has one device";
+	/* NCCL takes a refusal, and leaves them as they are. */
+	auto make = [&](ncclNetVDeviceProps_v12_t v) {
+		return table->net()->makeVDevice(&dev, &v);
+	};
+	if (make({2, {0, 1}}) != ncclSuccess)
+		GTEST_SKIP() << "the plugin makes none of the first two";
 	ASSERT_EQ(table->net()->devices(&after), ncclSuccess);
 	EXPECT_EQ(dev, after - 1);
 	EXPECT_EQ(after, before + 1);
+	ASSERT_EQ(local().properties(dev, &props), ncclSuccess);
+	ASSERT_EQ(props.vProps.ndevs, 2);
+	EXPECT_EQ(props.vProps.devs[0], 0);
+	EXPECT_EQ(props.vProps.devs[1], 1);
+	std::string name = props.name;
+	ASSERT_EQ(local().properties(0, &props), ncclSuccess);
+	EXPECT_NE(name, props.name);
+
+	Pair::End one = here();
+	one.dev = dev;
+	Pair pair(one, one);
+	ASSERT_TRUE(pair.connect());
+	EXPECT_TRUE(pair.exchange(1 << 20, 34));
+	pair.close();
+
+	/* NCCL counts devices once if it never unloads the plugin. */
+	ASSERT_NO_FATAL_FAILURE(renew_context());
+	one.ctx = ctx();
+	ASSERT_EQ(local().properties(dev, &props), ncclSuccess);
+	EXPECT_EQ(props.name, name);
+	Pair again(one, one);
+	ASSERT_TRUE(again.connect());
+	EXPECT_TRUE(again.exchange(1 << 20, 35));
+
+	/* Of nothing, of what there is not, and of itself: no. */
+	EXPECT_NE(make({0, {}}), ncclSuccess);
+	EXPECT_NE(make({2, {0, after}}), ncclSuccess);
+	EXPECT_NE(make({2, {0, -1}}), ncclSuccess);
+	EXPECT_NE(make({2, {1, 1}}), ncclSuccess);
 }
 
 TEST_P(Slots, T35_NothingIsLoggedAfterFinalize)

@@ -13,6 +13,8 @@ expect_no_drops()
 	done 3<"$nics"
 }
 
+more=()	# what else to do to the hosts
+
 # From the smallest pool that is taken, doubled until all connections fit.
 starved()	# CHANNELS BENCH-ARGS(comma separated) [host option...]
 {
@@ -20,6 +22,7 @@ starved()	# CHANNELS BENCH-ARGS(comma separated) [host option...]
 
 	IFS=, read -ra args <<<"$2"
 	make_pair "${@:3}"
+	"${more[@]}"
 	ring=$(nic_state h0 dm0a | sed 's/.*ring=\([0-9]*\).*/\1/')
 	pages=$(((2 * ring + 128) * 5 / 4 + 1))
 	export NCCL_DEVMEM_QUEUES=1
@@ -49,3 +52,13 @@ many_small()
 }
 t "8 connections of many small messages" 240 many_small
 t "8 connections of many small messages, one frame an MSS" 240 many_small gro=off
+
+# What is granted may come by either of two NICs: both have room for all of it.
+two_nics()
+{
+	export NCCL_NET_FORCE_MERGE="dm0a,dm1a;dm0b,dm1b"
+	more=(add_cable gro=off "${@:2}")
+	starved 8 "$large,--device,0+1" gro=off "$1"
+}
+t "8 connections by two NICs" 240 two_nics mtu=1500
+t "8 connections by two NICs, MTU 9000 and 1500" 240 two_nics mtu=9000 mtu=1500

@@ -24,6 +24,7 @@ static void decode(const uint8_t *payload, uint32_t len, unsigned int type)
 	struct wire_hello hello;
 	struct wire_flows flows;
 	struct wire_ready ready;
+	struct wire_rails rails;
 	struct wire_error error;
 	struct wire_data data;
 	uint64_t upto;
@@ -35,8 +36,13 @@ static void decode(const uint8_t *payload, uint32_t len, unsigned int type)
 	wire_get_grant(p, len, &upto);
 	if (!wire_get_flows(p, len, &flows))
 		RULE(flows.count >= 1 && flows.count <= WIRE_MAX_FLOWS);
-	if (!wire_get_ready(p, len, &ready))
-		RULE(ready.port);
+	if (!wire_get_ready(p, len, &ready)) {
+		RULE(ready.rails >= 1 && ready.rails <= WIRE_MAX_RAILS);
+		for (uint32_t i = 0; i < ready.rails; i++)
+			RULE(ready.port[i]);
+	}
+	if (!wire_get_rails(p, len, &rails))
+		RULE(rails.count >= 1 && rails.count <= WIRE_MAX_RAILS);
 	if (!wire_get_data(p, len, &data)) {
 		RULE(data.count <= WIRE_MAX_CHUNKS);
 		for (uint32_t i = 0; i < data.count; i++)

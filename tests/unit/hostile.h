@@ -117,7 +117,7 @@ public:
 		size_t n;
 
 		memset(bytes, 0x33, sizeof(bytes));
-		switch (random() % 12) {
+		switch (random() % 13) {
 		case 0: case 1: case 2: case 3: {
 			struct wire_data data = {};
 			data.total = odd_size(size);
@@ -147,9 +147,15 @@ public:
 		case 9:
 			n = wire_put_bye(bytes);
 			break;
+		case 11: {
+			struct wire_rails rails = {2, {}};
+			n = wire_put_rails(bytes, &rails);
+			break;
+		}
 		case 10: {
 			struct wire_ready ready = {
-				static_cast<uint16_t>(1 + random() % 65535), 0};
+				{static_cast<uint16_t>(1 + random() % 65535)},
+				1, 0};
 			n = wire_put_ready(bytes, &ready);
 			break;
 		}

@@ -112,25 +112,33 @@ TEST_F(Runs, BytesAreCountedToTheirMessageInStreamOrder)
 
 TEST(HandleBytes, SurviveForBothFamilies)
 {
-	for (int family : {AF_INET, AF_INET6}) {
+	const char *const text[2][DEVMEM_MAX_RAILS] = {
+		{"192.0.2.7", "192.0.3.7", "198.51.100.1", "203.0.113.255"},
+		{"2001:db8::7", "2001:db8:1::7", "::1", "2001:db8::ffff"},
+	};
+
+	for (unsigned int i = 0; i < 2 * DEVMEM_MAX_RAILS; i++) {
 		struct handle handle = {}, decoded;
 		uint8_t bytes[DEVMEM_HANDLE_BYTES];
+		int family = i % 2 ? AF_INET6 : AF_INET;
 
-		handle.addr.ss_family = family;
-		if (family == AF_INET)
-			inet_pton(family, "192.0.2.7",
-				  &reinterpret_cast<struct sockaddr_in *>(
-					  &handle.addr)->sin_addr);
-		else
-			inet_pton(family, "2001:db8::7",
-				  &reinterpret_cast<struct sockaddr_in6 *>(
-					  &handle.addr)->sin6_addr);
-		addr_set_port(&handle.addr, 40001);
-		for (int i = 0; i < WIRE_KEY_BYTES; i++)
-			handle.key[i] = 200 + i;
+		handle.rails = 1 + i / 2;
+		for (unsigned int r = 0; r < handle.rails; r++) {
+			uint8_t address[16];
+
+			ASSERT_EQ(inet_pton(family, text[i % 2][r], address),
+				  1);
+			addr_get(&handle.addr[r], family, address);
+		}
+		addr_set_port(&handle.addr[0], 40001);
+		for (int k = 0; k < WIRE_KEY_BYTES; k++)
+			handle.key[k] = 200 + k;
 		handle_encode(&handle, bytes);
 		ASSERT_EQ(handle_decode(bytes, &decoded), 0);
-		EXPECT_TRUE(addr_equal(&handle.addr, &decoded.addr));
+		ASSERT_EQ(handle.rails, decoded.rails);
+		for (unsigned int r = 0; r < handle.rails; r++)
+			EXPECT_TRUE(addr_equal(&handle.addr[r],
+					       &decoded.addr[r])) << r;
 		EXPECT_EQ(memcmp(handle.key, decoded.key, WIRE_KEY_BYTES), 0);
 	}
 }
@@ -140,8 +148,9 @@ TEST(HandleBytes, ThatAreNoneAreRefused)
 	struct handle handle = {};
 	uint8_t good[DEVMEM_HANDLE_BYTES], bytes[DEVMEM_HANDLE_BYTES];
 
-	handle.addr.ss_family = AF_INET;
-	addr_set_port(&handle.addr, 1);
+	handle.rails = 1;
+	handle.addr[0].ss_family = AF_INET;
+	addr_set_port(&handle.addr[0], 1);
 	handle_encode(&handle, good);
 	ASSERT_EQ(handle_decode(good, &handle), 0);
 	for (uint8_t byte : {0x00, 0xff}) {
@@ -156,6 +165,9 @@ TEST(HandleBytes, ThatAreNoneAreRefused)
 	memcpy(bytes, good, sizeof(bytes));
 	bytes[6] = bytes[7] = 0;
 	EXPECT_EQ(handle_decode(bytes, &handle), -EINVAL) << "port 0";
+	memcpy(bytes, good, sizeof(bytes));
+	bytes[40] = DEVMEM_MAX_RAILS;
+	EXPECT_EQ(handle_decode(bytes, &handle), -EINVAL) << "addresses";
 }
 
 /* A handle goes to other hosts: none of our memory may go along. */
@@ -165,8 +177,9 @@ TEST(HandleBytes, HoldNothingThatIsNotMeant)
 	uint8_t a[DEVMEM_HANDLE_BYTES], b[DEVMEM_HANDLE_BYTES];
 
 	memset(static_cast<void *>(&handle), 0, sizeof(handle));
-	handle.addr.ss_family = AF_INET;
-	addr_set_port(&handle.addr, 1);
+	handle.rails = 1;
+	handle.addr[0].ss_family = AF_INET;
+	addr_set_port(&handle.addr[0], 1);
 	memset(a, 0xaa, sizeof(a));
 	memset(b, 0x55, sizeof(b));
 	handle_encode(&handle, a);

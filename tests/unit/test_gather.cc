@@ -24,7 +24,6 @@ protected:
 		for (uint8_t &byte : host)
 			byte = random();
 		engine.ops = &gather_cpu;
-		engine.pool = pool.data();
 	}
 	void TearDown() override { gather_list_free(&list); }
 
@@ -32,6 +31,7 @@ protected:
 	{
 		gather_list_free(&list);
 		ASSERT_EQ(gather_list_init(&list, cap), 0);
+		list.pool = pool.data();
 	}
 	struct gather_op from_pool(size_t to, size_t offset, size_t len)
 	{
@@ -156,8 +156,8 @@ TEST_F(Gather, TicketsRiseWithEachSubmission)
 TEST_F(Gather, NoneDeliversHostBytesAndLeavesThePoolAlone)
 {
 	engine.ops = &gather_none;
-	engine.pool = nullptr;
 	make_list(2);
+	list.pool = nullptr;
 	ASSERT_TRUE(add(from_pool(0, 0, 100)));
 	ASSERT_TRUE(add(from_host(100, 0, 100)));
 	submit();

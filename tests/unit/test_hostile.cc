@@ -11,26 +11,33 @@ namespace {
 
 class HostileSender : public Hostile {
 protected:
-	/* All the way to an accepted connection, as a sender should. */
-	void join()
+	/* Known by the key, and nothing more. */
+	void introduce()
 	{
 		uint8_t bytes[DEVMEM_HANDLE_BYTES], record[WIRE_MAX_RECORD];
 		struct wire_hello hello = {WIRE_VERSION_MAJOR, minor, 8192, {},
 					   eager};
-		struct wire_flows ports = {flows, {}};
-		std::vector<uint8_t> payload;
-		struct wire_ready ready;
-		struct handle handle;
 
 		ASSERT_EQ(devmem_listen(ctx, 0, bytes, &listener), 0);
 		ASSERT_EQ(handle_decode(bytes, &handle), 0);
 		control.fd = socket(AF_INET, SOCK_STREAM, 0);
 		ASSERT_EQ(connect(control.fd,
 				  reinterpret_cast<struct sockaddr *>(
-					  &handle.addr),
-				  addr_len(&handle.addr)), 0);
+					  &handle.addr[0]),
+				  addr_len(&handle.addr[0])), 0);
 		memcpy(hello.key, handle.key, sizeof(hello.key));
 		control.say(record, wire_put_hello(record, &hello));
+	}
+	/* All the way to an accepted connection, as a sender should. */
+	void join()
+	{
+		uint8_t record[WIRE_MAX_RECORD];
+		struct wire_flows ports = {flows, {}};
+		std::vector<uint8_t> payload;
+		struct wire_ready ready;
+
+		introduce();
+		ASSERT_FALSE(HasFatalFailure());
 		for (unsigned int i = 0; i < flows; i++) {
 			auto own = loopback();
 			flow[i].fd = sock_bound(&own, &ports.port[i]);
@@ -43,8 +50,8 @@ protected:
 		ASSERT_TRUE(await(WIRE_READY, &payload, accept));
 		ASSERT_EQ(wire_get_ready(payload.data(), payload.size(),
 					 &ready), 0);
-		auto to = handle.addr;
-		addr_set_port(&to, ready.port);
+		auto to = handle.addr[0];
+		addr_set_port(&to, ready.port[0]);
 		for (Socket &one : flow)
 			ASSERT_EQ(sock_connect(one.fd, &to), 0);
 		ASSERT_TRUE(poll_until([&] { accept(); return conn; }));
@@ -71,6 +78,20 @@ protected:
 		expect_zones_intact();
 	}
 
+	/* The receiver does not go on with what was said. */
+	void expect_refusal()
+	{
+		int rc = -EAGAIN;
+
+		EXPECT_TRUE(poll_until([&] {
+			rc = devmem_accept(listener, &conn);
+			return rc != -EAGAIN;
+		}));
+		EXPECT_EQ(rc, -EPROTO);
+		EXPECT_EQ(conn, nullptr);
+	}
+
+	struct handle handle;
 	std::vector<uint8_t> memory;
 	struct devmem_request *request[messages];
 };
@@ -100,6 +121,61 @@ TEST_F(HostileSender, CouldAlsoBehave)
 	for (int i = 1; i < messages; i++)
 		EXPECT_TRUE(ends(request[i]));
 	expect_zones_intact();
+}
+
+TEST_F(HostileSender, WhoSaysThatTwoFlowsHaveOnePort)
+{
+	uint8_t record[WIRE_MAX_RECORD];
+	struct wire_flows ports = {3, {4000, 4001, 4000}};
+
+	introduce();
+	ASSERT_FALSE(HasFatalFailure());
+	control.say(record, wire_put_flows(record, &ports));
+	expect_refusal();
+}
+
+TEST_F(HostileSender, WhoHasMoreInterfacesThanThereAreHere)
+{
+	uint8_t record[WIRE_MAX_RECORD];
+	struct wire_flows ports = {2, {4000, 4001}};
+	struct wire_rails rails = {2, {{127, 0, 0, 1}, {127, 0, 0, 2}}};
+
+	introduce();
+	ASSERT_FALSE(HasFatalFailure());
+	control.say(record, wire_put_rails(record, &rails));
+	control.say(record, wire_put_flows(record, &ports));
+	expect_refusal();
+}
+
+/* A flow comes from where it was announced to come from, or not at all. */
+TEST_F(HostileSender, WhoseFlowsComeFromElsewhere)
+{
+	uint8_t record[WIRE_MAX_RECORD];
+	struct wire_rails rails = {1, {{127, 0, 0, 2}}};
+	struct wire_flows ports = {1, {}};
+	std::vector<uint8_t> payload;
+	struct wire_ready ready;
+	auto own = loopback();
+
+	introduce();
+	ASSERT_FALSE(HasFatalFailure());
+	flow[0].fd = sock_bound(&own, &ports.port[0]);
+	control.say(record, wire_put_rails(record, &rails));
+	control.say(record, wire_put_flows(record, &ports));
+	ASSERT_TRUE(await(WIRE_READY, &payload, [&] {
+		devmem_accept(listener, &conn);
+	}));
+	ASSERT_EQ(wire_get_ready(payload.data(), payload.size(), &ready), 0);
+	auto to = handle.addr[0];
+	addr_set_port(&to, ready.port[0]);
+	ASSERT_EQ(sock_connect(flow[0].fd, &to), 0);
+	EXPECT_TRUE(poll_until([&] {
+		char byte;
+
+		EXPECT_EQ(devmem_accept(listener, &conn), -EAGAIN);
+		return recv(flow[0].fd, &byte, 1, MSG_DONTWAIT) == 0;
+	})) << "it was let in";
+	EXPECT_EQ(conn, nullptr);
 }
 
 TEST_F(HostileSender, WhoSendsMoreThanThereIsRoomFor)

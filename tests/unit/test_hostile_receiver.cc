@@ -12,13 +12,13 @@ protected:
 	void join()
 	{
 		uint8_t bytes[DEVMEM_HANDLE_BYTES], record[WIRE_MAX_RECORD];
-		struct handle handle = {loopback(), {1, 2, 3}};
+		struct handle handle = {{loopback()}, 1, {1, 2, 3}};
 		auto flow_address = loopback();
-		Socket control_port(sock_listen(&handle.addr, 4));
+		Socket control_port(sock_listen(&handle.addr[0], 4));
 		Socket flow_port(sock_listen(&flow_address, 4));
 		struct wire_hello hello = {WIRE_VERSION_MAJOR, minor, 8192, {},
 					   eager};
-		struct wire_ready ready = {addr_port(&flow_address),
+		struct wire_ready ready = {{addr_port(&flow_address)}, 1,
 					   WIRE_RX_HOST};
 		std::vector<uint8_t> payload;
 		struct sockaddr_storage who;

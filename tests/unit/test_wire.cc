@@ -166,13 +166,28 @@ TEST(WireRoundTrip, EveryRecordSurvives)
 			EXPECT_EQ(flows.port[j], flows2.port[j]);
 
 		struct wire_ready ready, ready2;
-		ready.port = 1 + random() % 65535;
+		ready.rails = 1 + random() % WIRE_MAX_RAILS;
+		for (uint32_t j = 0; j < ready.rails; j++)
+			ready.port[j] = 1 + random() % 65535;
 		ready.path = random() % 2;
 		n = wire_put_ready(bytes, &ready);
 		ASSERT_EQ(decode(wire_get_ready, payload_of(bytes, n),
 				 &ready2), 0);
-		EXPECT_EQ(ready.port, ready2.port);
+		ASSERT_EQ(ready.rails, ready2.rails);
+		EXPECT_EQ(memcmp(ready.port, ready2.port, 2 * ready.rails), 0);
 		EXPECT_EQ(ready.path, ready2.path);
+
+		struct wire_rails rails, rails2;
+		rails.count = 1 + random() % WIRE_MAX_RAILS;
+		for (auto &address : rails.addr)
+			for (uint8_t &byte : address)
+				byte = random();
+		n = wire_put_rails(bytes, &rails);
+		ASSERT_EQ(decode(wire_get_rails, payload_of(bytes, n),
+				 &rails2), 0);
+		ASSERT_EQ(rails.count, rails2.count);
+		EXPECT_EQ(memcmp(rails.addr, rails2.addr,
+				 rails.count * WIRE_ADDR_BYTES), 0);
 
 		uint64_t upto = random(), upto2;
 		n = wire_put_grant(bytes, random(), upto);
@@ -225,22 +240,30 @@ TEST(WireRefuses, PayloadsOfAWrongLength)
 		struct wire_hello hello;
 		struct wire_flows flows;
 		struct wire_ready ready;
+		struct wire_rails rails;
 		struct wire_error error;
 		struct wire_data data;
 		uint64_t upto;
 
-		/* Flows: all ports differ. Hello: a sane inline size. */
-		Bytes ports(len);
-		for (uint32_t i = 0; i < len; i++)
-			ports[i] = i % 2 ? 1 : i / 2;
-		Bytes hello_bytes(len, 0);
+		/* Hello: a sane inline size. Ready: four ports. */
+		Bytes hello_bytes(len, 0), ready_bytes(len, 1);
+		if (len > 4)
+			ready_bytes[4] = 3;
+		if (len > 5)
+			ready_bytes[5] = 0;
 		EXPECT_EQ(decode(wire_get_hello, hello_bytes, &hello),
 			  len >= 24 ? 0 : -EPROTO) << len;
-		EXPECT_EQ(decode(wire_get_flows, ports, &flows),
+		EXPECT_EQ(decode(wire_get_flows, payload, &flows),
 			  len && len % 2 == 0 && len / 2 <= WIRE_MAX_FLOWS ?
 				  0 : -EPROTO) << len;
-		EXPECT_EQ(decode(wire_get_ready, payload, &ready),
-			  len >= 4 ? 0 : -EPROTO) << len;
+		EXPECT_EQ(decode(wire_get_ready, ready_bytes, &ready),
+			  len == 4 || len == 5 || len >= 12 ?
+				  0 : -EPROTO) << len;
+		EXPECT_EQ(decode(wire_get_rails, payload, &rails),
+			  len && len % WIRE_ADDR_BYTES == 0 &&
+					  len / WIRE_ADDR_BYTES <=
+						  WIRE_MAX_RAILS ?
+				  0 : -EPROTO) << len;
 		EXPECT_EQ(decode(wire_get_grant, payload, &upto),
 			  len == 8 ? 0 : -EPROTO) << len;
 		EXPECT_EQ(decode(wire_get_error, payload, &error),
@@ -263,8 +286,6 @@ TEST(WireRefuses, FlowsThatCannotBe)
 
 	EXPECT_EQ(decode(wire_get_flows, Bytes{0, 0}, &flows), -EPROTO);
 	EXPECT_EQ(decode(wire_get_flows, Bytes{1, 0, 0, 0}, &flows), -EPROTO);
-	EXPECT_EQ(decode(wire_get_flows, Bytes{1, 2, 3, 4, 1, 2}, &flows),
-		  -EPROTO) << "the same port twice";
 }
 
 TEST(WireRefuses, ReadyWithoutAPort)
@@ -272,6 +293,10 @@ TEST(WireRefuses, ReadyWithoutAPort)
 	struct wire_ready ready;
 
 	EXPECT_EQ(decode(wire_get_ready, Bytes{0, 0, 1, 0}, &ready), -EPROTO);
+	EXPECT_EQ(decode(wire_get_ready, Bytes{1, 0, 1, 0, 2, 0, 1, 0, 0, 0},
+			 &ready), -EPROTO);
+	EXPECT_EQ(decode(wire_get_ready, Bytes(64, 4), &ready), -EPROTO)
+		<< "more rails than there can be";
 }
 
 TEST(WireRefuses, ChunksOfNothingAndOfNoFlow)
@@ -322,7 +347,7 @@ TEST(WireType, EveryTypeHasANameAndUnknownOnesToo)
 	for (unsigned int type = 0; type < 70000; type++) {
 		const char *name = wire_type_name(type);
 		ASSERT_NE(name, nullptr);
-		EXPECT_EQ(type >= WIRE_HELLO && type <= WIRE_BYE,
+		EXPECT_EQ(type >= WIRE_HELLO && type <= WIRE_RAILS,
 			  strcmp(name, "unknown") != 0) << type;
 	}
 }
@@ -343,7 +368,7 @@ TEST(WireReader, RecordsDoNotDependOnHowTheStreamIsCut)
 			for (uint8_t &byte : payload)
 				byte = random();
 			bool unknown = random() % 4 == 0;
-			Bytes one = record(unknown ? 8 + random() % 1000 :
+			Bytes one = record(unknown ? 9 + random() % 1000 :
 						     1 + random() % 7,
 					   unknown ? WIRE_F_OPTIONAL : 0,
 					   payload, random());
@@ -441,7 +466,7 @@ TEST(WireReader, ALengthThatCannotBeIsAnErrorAtOnce)
 
 TEST(WireReader, AnUnknownMandatoryTypeIsAnErrorAtOnce)
 {
-	for (uint16_t type : {0, 8, 9, 0xffff}) {
+	for (uint16_t type : {0, 9, 10, 0xffff}) {
 		Reader reader(100);
 		Bytes bytes = header(type, 0x7fff, 50);
 
