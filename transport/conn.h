@@ -30,6 +30,8 @@ struct txmem;
 /* Control bytes waiting to be sent: room for the largest inline message. */
 #define CONTROL_OUT (2 * WIRE_MAX_PAYLOAD)
 #define CONTROL_IN  (2 * WIRE_MAX_PAYLOAD)
+/* Messages that one call sends on control: NCCL has 8 under way. */
+#define CONTROL_BATCH 8u
 
 enum request_state {
 	REQUEST_FREE,
@@ -217,11 +219,12 @@ bool control_has_room(const struct control *k, size_t n);
 uint8_t *control_put(struct control *k);
 void control_put_done(struct control *k, size_t n);
 /*
- * Send more of an inline message, its header first; a small one may go with
- * control_flush() only. 1: its bytes are no longer needed; 0: they are; else
- * the connection's error.
+ * Send more of the inline messages @r, which follow each other, the first of them
+ * perhaps part way through; small ones may go with control_flush() only. How
+ * many from the first are not needed any more, or the connection's error.
  */
-int control_send_inline(struct devmem_conn *c, struct devmem_request *r);
+int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
+			unsigned int count);
 /* May a record begin now? */
 bool control_may_speak(const struct devmem_conn *c);
 int control_flush(struct devmem_conn *c);

@@ -111,34 +111,6 @@ int control_flush(struct devmem_conn *c)
 	return 0;
 }
 
-/* Send what waits, and behind it @data; *taken counts bytes of that only. */
-static int flush_with(struct devmem_conn *c, const void *data, size_t len,
-		      size_t *taken)
-{
-	struct control *k = &c->control;
-	size_t waits = k->out_tail - k->out_head, n;
-	struct iovec iov[2] = {
-		{ .iov_base = k->out + k->out_head, .iov_len = waits },
-		{ .iov_base = (void *)(uintptr_t)data, .iov_len = len },
-	};
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-	ssize_t sent = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	*taken = 0;
-	if (sent < 0)
-		return send_failed(c, errno);
-	n = (size_t)sent;
-	k->out_head += n < waits ? n : waits;
-	*taken = n < waits ? 0 : n - waits;
-	return 0;
-}
-
-static void put_inline_hdr(struct control *k, const struct devmem_request *r)
-{
-	control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
-						(uint32_t)r->size));
-}
-
 /* A message that is copied behind its header: cheaper than a vector. */
 static int put_small(struct devmem_conn *c, struct devmem_request *r)
 {
@@ -146,7 +118,8 @@ static int put_small(struct devmem_conn *c, struct devmem_request *r)
 
 	if (!control_has_room(k, WIRE_HEADER_BYTES + r->size))
 		return 0;
-	put_inline_hdr(k, r);
+	control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
+						(uint32_t)r->size));
 	if (r->size)
 		memcpy(control_put(k), r->addr, r->size);
 	control_put_done(k, r->size);
@@ -155,31 +128,91 @@ static int put_small(struct devmem_conn *c, struct devmem_request *r)
 	return 1;
 }
 
-int control_send_inline(struct devmem_conn *c, struct devmem_request *r)
+/* What one call is to send: what waits, then messages behind their headers. */
+struct batch {
+	struct iovec iov[1 + 2 * CONTROL_BATCH];
+	unsigned int iovs;
+	size_t bytes;
+	uint8_t hdr[CONTROL_BATCH][WIRE_HEADER_BYTES];
+};
+
+static void batch_add(struct batch *b, const void *p, size_t n)
+{
+	if (!n)
+		return;
+	b->iov[b->iovs].iov_base = (void *)(uintptr_t)p;
+	b->iov[b->iovs++].iov_len = n;
+	b->bytes += n;
+}
+
+static void batch_fill(struct batch *b, const struct control *k,
+		       struct devmem_request *const *r, unsigned int count)
+{
+	b->iovs = 0;
+	b->bytes = 0;
+	batch_add(b, k->out + k->out_head, k->out_tail - k->out_head);
+	for (unsigned int i = 0; i < count && b->bytes < CONTROL_TURN; i++) {
+		size_t n = r[i]->size - r[i]->moved;
+
+		if (r[i] != k->inlining)
+			batch_add(b, b->hdr[i],
+				  wire_put_inline_hdr(b->hdr[i], r[i]->seq,
+						      (uint32_t)r[i]->size));
+		batch_add(b, r[i]->addr + r[i]->moved,
+			  n < CONTROL_TURN ? n : CONTROL_TURN);
+	}
+}
+
+/* The kernel took @n bytes of @b. How many messages end in them? */
+static int batch_sent(struct devmem_conn *c, const struct batch *b,
+		      struct devmem_request *const *r, unsigned int count,
+		      size_t n)
 {
 	struct control *k = &c->control;
-	size_t n;
-	int rc;
+	size_t waits = k->out_tail - k->out_head, step;
+	unsigned int i;
 
-	if (r->size <= SMALL_BYTES)
-		return put_small(c, r);
-	if (k->inlining != r) {
-		if (!control_has_room(k, WIRE_HEADER_BYTES))
-			return 0;
-		put_inline_hdr(k, r);
-		k->inlining = r;
+	step = n < waits ? n : waits;
+	k->out_head += step;
+	n -= step;
+	for (i = 0; i < count && n; i++) {
+		if (r[i] != k->inlining) {
+			step = n < WIRE_HEADER_BYTES ? n : WIRE_HEADER_BYTES;
+			n -= step;
+			/* Of a header cut in two the rest is to be kept. */
+			memcpy(control_put(k), b->hdr[i] + step,
+			       WIRE_HEADER_BYTES - step);
+			control_put_done(k, WIRE_HEADER_BYTES - step);
+			k->inlining = r[i];
+		}
+		step = r[i]->size - r[i]->moved;
+		step = n < step ? n : step;
+		n -= step;
+		r[i]->moved += step;
+		c->stats.bytes_inline += step;
+		if (r[i]->moved < r[i]->size)
+			break;
+		k->inlining = NULL;
 	}
-	n = r->size - r->moved;
-	rc = flush_with(c, r->addr + r->moved,
-			n < CONTROL_TURN ? n : CONTROL_TURN, &n);
-	if (rc)
-		return rc;
-	r->moved += n;
-	c->stats.bytes_inline += n;
-	if (r->moved < r->size)
-		return 0;
-	k->inlining = NULL;
-	return 1;
+	return (int)i;
+}
+
+int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
+			unsigned int count)
+{
+	struct control *k = &c->control;
+	struct msghdr msg;
+	struct batch b;
+	ssize_t n;
+
+	if (r[0]->size <= SMALL_BYTES && r[0] != k->inlining)
+		return put_small(c, r[0]);
+	batch_fill(&b, k, r, count);
+	msg = (struct msghdr){ .msg_iov = b.iov, .msg_iovlen = b.iovs };
+	n = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0)
+		return send_failed(c, errno);
+	return batch_sent(c, &b, r, count, (size_t)n);
 }
 
 bool control_may_speak(const struct devmem_conn *c)

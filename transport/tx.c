@@ -143,27 +143,49 @@ static bool emit_large(struct devmem_conn *c, struct devmem_request *r)
 	return false;
 }
 
+/* Send inline messages, the next of all and those that follow. As below. */
+static int emit_inline(struct devmem_conn *c, bool *moved)
+{
+	struct devmem_request *r[CONTROL_BATCH];
+	size_t before;
+	unsigned int n;
+	int done;
+
+	for (n = 0; n < CONTROL_BATCH; n++) {
+		r[n] = conn_active(c, c->tx.emit_seq + n);
+		if (!r[n] || !is_inline(c, r[n]))
+			break;
+	}
+	before = r[0]->moved;
+	done = control_send_inline(c, r, n);
+	if (done < 0)
+		return done;
+	*moved |= done || r[0]->moved > before;
+	c->tx.emit_seq += (unsigned int)done;
+	return done > 0;
+}
+
+/* Send what may be sent of the next message. 1: it is; 0: not all; or -errno. */
+static int emit_next(struct devmem_conn *c, bool *moved)
+{
+	struct devmem_request *r = conn_active(c, c->tx.emit_seq);
+
+	if (is_inline(c, r))
+		return emit_inline(c, moved);
+	if (!emit_large(c, r))
+		return 0;
+	c->tx.emit_seq++;
+	c->tx.announced = false;
+	return 1;
+}
+
 static int emit(struct devmem_conn *c, bool *moved)
 {
-	while (c->tx.emit_seq < c->next_seq) {
-		struct devmem_request *r = conn_active(c, c->tx.emit_seq);
+	int rc = 1;
 
-		if (is_inline(c, r)) {
-			size_t before = r->moved;
-			int rc = control_send_inline(c, r);
-
-			if (rc < 0)
-				return rc;
-			*moved |= rc || r->moved > before;
-			if (!rc)
-				break;
-		} else if (!emit_large(c, r)) {
-			break;
-		}
-		c->tx.emit_seq++;
-		c->tx.announced = false;
-	}
-	return control_flush(c);
+	while (rc > 0 && c->tx.emit_seq < c->next_seq)
+		rc = emit_next(c, moved);
+	return rc < 0 ? rc : control_flush(c);
 }
 
 /* The peer may have said why before it went. */
