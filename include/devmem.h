@@ -65,6 +65,13 @@ enum devmem_gather_kind {
 	DEVMEM_GATHER_NONE, /* nobody: for measurements, data stays behind */
 };
 
+/* Is host memory sent by reference (MSG_ZEROCOPY), and not copied? */
+enum devmem_zerocopy {
+	DEVMEM_ZEROCOPY_AUTO, /* where that takes less CPU time: measured */
+	DEVMEM_ZEROCOPY_OFF,
+	DEVMEM_ZEROCOPY_ON,   /* each large message */
+};
+
 enum devmem_log_level {
 	DEVMEM_LOG_WARN, /* something will not work: what, why, remedy */
 	DEVMEM_LOG_INFO, /* which path is live; counters */
@@ -102,6 +109,7 @@ struct devmem_options {
 	unsigned int timeout; /* seconds a peer's host may be silent, 1..3600 */
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
 	bool nic_manual;      /* leave header split and RSS as they are */
+	enum devmem_zerocopy zerocopy;
 };
 
 /* A network interface as a device, or several as one: then the first one's path
@@ -134,6 +142,8 @@ struct devmem_stats {
 	uint64_t tokens_returned;
 	uint64_t dontneed_calls;
 	uint64_t grants; /* GRANT records sent, or received */
+	uint64_t bytes_zerocopy; /* of bytes_inline and bytes_host: sent by
+				  * reference, whether the kernel copied or not */
 };
 
 /** Fill @o with the defaults. */
@@ -259,7 +269,8 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr);
  * @mr: covers [addr, addr + size), or NULL for host memory
  *
  * The memory must not change before the request is done: memory that the
- * interface reads by itself is done when the peer's TCP has it. -EAGAIN if
+ * interface reads by itself, or the kernel by reference, is done when the peer's
+ * TCP has it. -EAGAIN if
  * DEVMEM_MAX_REQUESTS are under way; -EINVAL if @mr does not cover the range.
  */
 DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,

@@ -100,6 +100,13 @@ const struct param params[] = {
 	  .preset = "cpu",
 	  .sentence = "Who moves payload out of the pool; none leaves it "
 		      "there, for measurements." },
+	{ .name = "NCCL_DEVMEM_ZEROCOPY",
+	  .kind = PARAM_CHOICE,
+	  .offset = AT(zerocopy),
+	  .words = "auto|off|on",
+	  .preset = "auto",
+	  .sentence = "Host memory is sent by reference; auto: where that "
+		      "takes less CPU time." },
 };
 const size_t params_count = sizeof(params) / sizeof(params[0]);
 
@@ -189,6 +196,8 @@ static void store(struct devmem_options *o, const struct param *p, size_t v)
 		*(enum devmem_region_kind *)field = (enum devmem_region_kind)v;
 	else if (p->offset == AT(gather))
 		*(enum devmem_gather_kind *)field = (enum devmem_gather_kind)v;
+	else if (p->offset == AT(zerocopy))
+		*(enum devmem_zerocopy *)field = (enum devmem_zerocopy)v;
 	else if (p->kind == PARAM_SIZE)
 		*(size_t *)field = v;
 	else

@@ -38,6 +38,7 @@ struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
 	c->tx.chunk_bytes = o->chunk_bytes / rails;
 	if (c->tx.chunk_bytes < DEVMEM_MIN_CHUNK)
 		c->tx.chunk_bytes = DEVMEM_MIN_CHUNK;
+	zerocopy_init(c);
 	pthread_mutex_init(&c->mr_lock, NULL);
 	ctx_add(ctx, c);
 	return c;
@@ -158,7 +159,7 @@ unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
 	for (unsigned int i = 0; i < n; i++) {
 		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
 
-		if (r->req->mem)
+		if (r->req->mem || (i && r->req->by_reference))
 			return i;
 		iov[i].iov_base = r->req->addr + r->offset;
 		iov[i].iov_len = r->len;
@@ -389,10 +390,11 @@ static void log_done(const struct devmem_conn *c)
 	addr_text(&c->peer, false, peer, sizeof(peer));
 	if (c->is_sender)
 		INFO("path send done nic=%s peer=%s tx=%s devmem=%" PRIu64
-		     " host=%" PRIu64 " inline=%" PRIu64 " grants=%" PRIu64
-		     " messages=%" PRIu64,
+		     " host=%" PRIu64 " inline=%" PRIu64 " zerocopy=%" PRIu64
+		     " grants=%" PRIu64 " messages=%" PRIu64,
 		     c->dev->info.name, peer, tx_path(s), s->bytes_devmem,
-		     s->bytes_host, s->bytes_inline, s->grants, s->messages);
+		     s->bytes_host, s->bytes_inline, s->bytes_zerocopy,
+		     s->grants, s->messages);
 	else
 		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
 		     " linear=%" PRIu64 " host=%" PRIu64 " inline=%" PRIu64

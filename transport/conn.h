@@ -51,7 +51,8 @@ struct devmem_request {
 	size_t granted;	 /* may be sent up to here */
 	size_t assigned; /* listed in DATA records up to here */
 	size_t moved;	 /* bytes sent or received, in any order */
-	unsigned int unfinished; /* sends that the NIC may still read for */
+	unsigned int unfinished; /* sends by reference without completion */
+	bool by_reference;	 /* send: host memory that is not to be copied */
 	uint64_t ticket;	 /* receive: of the last gather */
 };
 
@@ -74,7 +75,7 @@ struct flow {
 	size_t pending; /* bytes in these runs */
 	struct token_batch tokens;
 	uint64_t tokens_ticket; /* tokens may go back when this is done */
-	struct tx_sends *sends; /* NULL: not by device memory */
+	struct tx_sends *sends; /* NULL: none by reference so far */
 };
 
 struct control {
@@ -90,6 +91,7 @@ struct control {
 	 */
 	struct devmem_request *inlining;
 	size_t ahead; /* bytes worth reading before it is known whose */
+	struct tx_sends *sends; /* as of a flow */
 };
 
 /* Receiver only. */
@@ -111,8 +113,23 @@ struct receiver {
 	struct gather_engine gather;
 };
 
+/* Are large messages from host memory sent by reference? */
+struct zerocopy {
+	enum zerocopy_state {
+		ZEROCOPY_TRY,
+		ZEROCOPY_ON,
+		ZEROCOPY_OFF,
+	} state;
+	unsigned int tried; /* messages */
+	struct {
+		uint64_t due, bytes; /* to be sent, and sent */
+		uint64_t ns;	     /* of CPU, for that */
+	} way[2]; /* by copying, by reference */
+};
+
 /* Sender only. */
 struct sender {
+	struct zerocopy zerocopy;
 	uint64_t emit_seq; /* message whose DATA is to be sent next */
 	bool announced;	   /* its size has been sent ahead of a grant */
 	size_t chunk_bytes;
@@ -250,16 +267,31 @@ int tx_progress(struct devmem_conn *c);
 int tx_read_records(struct devmem_conn *c);
 bool tx_done(const struct devmem_conn *c, const struct devmem_request *r);
 /* tx_devmem.c */
-/* Make a flow ready to send from device memory; free(f->sends) undoes it. */
-int tx_devmem_init(struct flow *f);
 /* Send of the first run, which is in a dma-buf: bytes, -EAGAIN or -errno. */
 ssize_t tx_devmem_send(struct flow *f, int flags);
-/* Take note of sends that are complete. */
-int tx_devmem_complete(struct flow *f);
-/* Are there sends without completion? */
-bool tx_devmem_waits(const struct flow *f);
 /* Could a connected socket send from @m? 0 or -errno. */
 int tx_devmem_try(int fd, const struct txmem *m);
+/* zerocopy.c */
+void zerocopy_init(struct devmem_conn *c);
+/* A message is to be sent: which way? */
+void zerocopy_post(struct devmem_conn *c, struct devmem_request *r);
+/* Is it still to be sent by reference? */
+bool zerocopy_wanted(const struct devmem_conn *c,
+		     const struct devmem_request *r);
+/*
+ * Send [offset, offset + len) of a message by reference, or the first part of
+ * that. *s is made when there is none. Bytes; 0: copy it; -EAGAIN or -errno.
+ */
+ssize_t zerocopy_send(struct devmem_conn *c, int fd, struct tx_sends **s,
+		      struct devmem_request *r, size_t offset, size_t len,
+		      int flags);
+/* Before @n bytes of a message are copied, and behind: what that took. */
+uint64_t zerocopy_clock(const struct devmem_conn *c,
+			const struct devmem_request *r);
+void zerocopy_sent(struct devmem_conn *c, const struct devmem_request *r,
+		   uint64_t since, size_t n);
+/* Take note of sends of @s, which may be NULL, that are complete. */
+int zerocopy_complete(struct devmem_conn *c, int fd, struct tx_sends *s);
 /* rx.c */
 void rx_post(struct devmem_conn *c, struct devmem_request *r);
 /* Receive into @pool, one for each rail. */

@@ -18,6 +18,7 @@
 #include "context.h"
 #include "handle.h"
 #include "nic.h"
+#include "sends.h"
 #include "sock.h"
 
 #define CONNECT_MS 60000
@@ -186,7 +187,7 @@ static int bind_flow(struct devmem_conn *c, struct flow *f)
 		rc = sock_by_nic(f->fd, nic->info.name);
 	rc = rc ?: sock_tune(f->fd, ctx_options(c->ctx)->timeout);
 	if (!rc && c->dev->info.devmem_tx)
-		rc = tx_devmem_init(f);
+		rc = sends_new(f->fd, &f->sends);
 	return rc;
 }
 

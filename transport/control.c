@@ -45,6 +45,8 @@ void control_free(struct control *k)
 	wire_reader_free(&k->in);
 	free(k->out);
 	k->out = NULL;
+	free(k->sends);
+	k->sends = NULL;
 }
 
 bool control_has_room(const struct control *k, size_t n)
@@ -95,7 +97,7 @@ static int send_failed(struct devmem_conn *c, int err)
 			 strerror(err));
 }
 
-int control_flush(struct devmem_conn *c)
+static int flush(struct devmem_conn *c, int flags)
 {
 	struct control *k = &c->control;
 	size_t waits = k->out_tail - k->out_head;
@@ -104,11 +106,16 @@ int control_flush(struct devmem_conn *c)
 	if (!waits)
 		return 0;
 	n = send(k->fd, k->out + k->out_head, waits,
-		 MSG_DONTWAIT | MSG_NOSIGNAL);
+		 flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return send_failed(c, errno);
 	k->out_head += (size_t)n;
 	return 0;
+}
+
+int control_flush(struct devmem_conn *c)
+{
+	return flush(c, 0);
 }
 
 /* A message that is copied behind its header: cheaper than a vector. */
@@ -197,22 +204,67 @@ static int batch_sent(struct devmem_conn *c, const struct batch *b,
 	return (int)i;
 }
 
-int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
-			unsigned int count)
+static int send_copied(struct devmem_conn *c, struct devmem_request *const *r,
+		       unsigned int count)
 {
 	struct control *k = &c->control;
+	uint64_t since = zerocopy_clock(c, r[0]);
 	struct msghdr msg;
 	struct batch b;
 	ssize_t n;
 
-	if (r[0]->size <= SMALL_BYTES && r[0] != k->inlining)
-		return put_small(c, r[0]);
 	batch_fill(&b, k, r, count);
 	msg = (struct msghdr){ .msg_iov = b.iov, .msg_iovlen = b.iovs };
 	n = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return send_failed(c, errno);
+	zerocopy_sent(c, r[0], since, (size_t)n);
 	return batch_sent(c, &b, r, count, (size_t)n);
+}
+
+/* What waits is copied in any case: a record's bytes do not stay. */
+static int send_by_reference(struct devmem_conn *c, struct devmem_request *r)
+{
+	struct control *k = &c->control;
+	ssize_t n;
+	int rc;
+
+	if (k->inlining != r) {
+		if (!control_has_room(k, WIRE_HEADER_BYTES))
+			return 0;
+		control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
+							(uint32_t)r->size));
+		k->inlining = r;
+	}
+	rc = flush(c, MSG_MORE);
+	if (rc || k->out_head < k->out_tail)
+		return rc;
+	n = zerocopy_send(c, k->fd, &k->sends, r, r->moved, r->size - r->moved,
+			  MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!n)
+		return send_copied(c, &r, 1);
+	if (n < 0)
+		return send_failed(c, (int)-n);
+	r->moved += (size_t)n;
+	c->stats.bytes_inline += (size_t)n;
+	if (r->moved < r->size)
+		return 0;
+	k->inlining = NULL;
+	return 1;
+}
+
+int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
+			unsigned int count)
+{
+	unsigned int n = 1;
+
+	if (zerocopy_wanted(c, r[0]))
+		return send_by_reference(c, r[0]);
+	if (r[0]->size <= SMALL_BYTES && r[0] != c->control.inlining)
+		return put_small(c, r[0]);
+	while (n < count && !zerocopy_wanted(c, r[n]))
+		n++;
+	return send_copied(c, r, n);
 }
 
 bool control_may_speak(const struct devmem_conn *c)

@@ -28,6 +28,7 @@ void tx_post(struct devmem_conn *c, struct devmem_request *r)
 		&c->tx.early[r->seq % DEVMEM_MAX_REQUESTS];
 
 	r->total = r->size;
+	zerocopy_post(c, r);
 	if (e->seq == r->seq)
 		r->granted = e->upto < r->size ? (size_t)e->upto : r->size;
 	if (c->ungranted)
@@ -197,19 +198,30 @@ static int send_failed(struct devmem_conn *c, int err)
 }
 
 /* Runs of host memory: bytes, -EAGAIN or -errno. */
-static ssize_t send_host(struct flow *f, int flags)
+static ssize_t send_host(struct devmem_conn *c, struct flow *f, int flags)
 {
+	const struct run *r = &f->run[f->first];
 	struct iovec iov[SEND_IOV];
 	struct msghdr msg = { .msg_iov = iov };
+	uint64_t since;
 	size_t bytes;
 	ssize_t n;
 
+	if (zerocopy_wanted(c, r->req)) {
+		n = zerocopy_send(c, f->fd, &f->sends, r->req, r->offset,
+				  r->len,
+				  flags | (f->count > 1 ? MSG_MORE : 0));
+		if (n)
+			return n;
+	}
+	since = zerocopy_clock(c, r->req);
 	msg.msg_iovlen = flow_iov(f, iov, SEND_IOV, &bytes);
 	if (msg.msg_iovlen < f->count)
 		flags |= MSG_MORE;
 	n = sendmsg(f->fd, &msg, flags);
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
+	zerocopy_sent(c, r->req, since, (size_t)n);
 	return n;
 }
 
@@ -221,7 +233,7 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	ssize_t n;
 
 	n = devmem ? tx_devmem_send(f, flags | (f->count > 1 ? MSG_MORE : 0)) :
-		     send_host(f, flags);
+		     send_host(c, f, flags);
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
@@ -235,21 +247,14 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	return 0;
 }
 
-/* Learn which sends from device memory are complete. */
+/* Learn which sends by reference are complete. */
 static int complete_all(struct devmem_conn *c)
 {
-	for (unsigned int i = 0; i < c->flows; i++) {
-		int rc = 0;
+	int rc = zerocopy_complete(c, c->control.fd, c->control.sends);
 
-		if (tx_devmem_waits(&c->flow[i]))
-			rc = tx_devmem_complete(&c->flow[i]);
-		if (rc)
-			return conn_fail(c, rc,
-					 "completions of payload sent from "
-					 "device memory: %s",
-					 strerror(-rc));
-	}
-	return 0;
+	for (unsigned int i = 0; !rc && i < c->flows; i++)
+		rc = zerocopy_complete(c, c->flow[i].fd, c->flow[i].sends);
+	return rc;
 }
 
 /* Is there something that flows could be given now? */

@@ -62,15 +62,12 @@ static void again(time_t since)
 	sched_yield();
 }
 
-struct devmem *client_open(unsigned int require, unsigned int flows)
+struct devmem_options client_options(unsigned int flows)
 {
 	struct devmem_options o;
-	struct devmem *d;
-	int rc;
 
 	devmem_options_init(&o);
 	o.region = DEVMEM_REGION_UDMABUF;
-	o.require = require;
 	o.flows = flows;
 	o.log = on_log;
 	if (here) {
@@ -78,10 +75,25 @@ struct devmem *client_open(unsigned int require, unsigned int flows)
 		o.region = DEVMEM_REGION_NONE;
 		o.eager_bytes = 0;
 	}
-	rc = devmem_open(&o, &d);
+	return o;
+}
+
+struct devmem *client_open_with(const struct devmem_options *o)
+{
+	struct devmem *d;
+	int rc = devmem_open(o, &d);
+
 	if (rc)
 		die(rc, "devmem_open");
 	return d;
+}
+
+struct devmem *client_open(unsigned int require, unsigned int flows)
+{
+	struct devmem_options o = client_options(flows);
+
+	o.require = require;
+	return client_open_with(&o);
 }
 
 size_t client_finish(struct devmem_request *r)

@@ -16,6 +16,9 @@ void die(int rc, const char *fmt, ...)
 
 /* Interfaces of the host where the process is; payload into udmabuf pools. */
 struct devmem *client_open(unsigned int require, unsigned int flows);
+/* The same in two steps, for other options. */
+struct devmem_options client_options(unsigned int flows);
+struct devmem *client_open_with(const struct devmem_options *o);
 /* Waits for the request; bytes moved. */
 size_t client_finish(struct devmem_request *r);
 /* Each a connection of its own, to or from the peer. */

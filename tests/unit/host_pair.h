@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
  * host_pair.h - a sender and a receiver of host memory in one process, over
- * loopback, and a kernel whose sendmsg() a test can take the place of.
+ * loopback, and a kernel that a test can take the place of.
  */
 #ifndef DEVMEM_TESTS_HOST_PAIR_H
 #define DEVMEM_TESTS_HOST_PAIR_H
@@ -14,10 +14,12 @@
 /* What the library's calls reach instead of the kernel, where it is set. */
 struct Kernel {
 	std::function<ssize_t(int, const struct msghdr *, int)> sendmsg;
+	std::function<ssize_t(int, struct msghdr *, int)> recvmsg;
 };
 extern Kernel host_kernel;
 
 extern "C" ssize_t __real_sendmsg(int fd, const struct msghdr *msg, int flags);
+extern "C" ssize_t __real_recvmsg(int fd, struct msghdr *msg, int flags);
 
 /* The first bytes of a message, as a kernel with no room for more. */
 inline ssize_t send_at_most(int fd, const struct msghdr *msg, int flags,
@@ -52,6 +54,9 @@ protected:
 		devmem_conn_close(sender);
 		devmem_conn_close(receiver);
 		devmem_close(ctx);
+		sender = receiver = nullptr;
+		ctx = nullptr;
+		logged.clear();
 		EXPECT_EQ(count_fds(), fds_) << "descriptors were left open";
 	}
 
@@ -89,8 +94,8 @@ protected:
 
 		for (size_t size : sizes) {
 			from.emplace_back(size);
-			for (uint8_t &byte : from.back())
-				byte = random();
+			for (uint32_t i = 0, seed = random(); i < size; i++)
+				from.back()[i] = (seed + i * 167) ^ i >> 8;
 			to.emplace_back(size + zone, 0x77);
 		}
 		for (size_t i = 0; i < sizes.size(); i++) {

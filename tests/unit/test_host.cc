@@ -15,6 +15,14 @@ extern "C" ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 				     __real_sendmsg(fd, msg, flags);
 }
 
+extern "C" ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags);
+
+extern "C" ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	return host_kernel.recvmsg ? host_kernel.recvmsg(fd, msg, flags) :
+				     __real_recvmsg(fd, msg, flags);
+}
+
 namespace {
 
 using Host = HostPair;

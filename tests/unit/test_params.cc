@@ -166,6 +166,10 @@ TEST_F(Params, ChoicesAreWholeWords)
 
 	ASSERT_EQ(read("NCCL_DEVMEM_GATHER", "none"), 0) << text;
 	EXPECT_EQ(options.gather, DEVMEM_GATHER_NONE);
+	ASSERT_EQ(read("NCCL_DEVMEM_ZEROCOPY", "on"), 0) << text;
+	EXPECT_EQ(options.zerocopy, DEVMEM_ZEROCOPY_ON);
+	ASSERT_EQ(read("NCCL_DEVMEM_ZEROCOPY", "off"), 0) << text;
+	EXPECT_EQ(options.zerocopy, DEVMEM_ZEROCOPY_OFF);
 	ASSERT_EQ(read("NCCL_DEVMEM_NIC_SETUP", "manual"), 0) << text;
 	EXPECT_TRUE(options.nic_manual);
 	ASSERT_EQ(read("NCCL_DEVMEM_NIC_SETUP", "auto"), 0) << text;
