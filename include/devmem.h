@@ -110,6 +110,12 @@ struct devmem_options {
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
 	bool nic_manual;      /* leave header split and RSS as they are */
 	enum devmem_zerocopy zerocopy;
+	/*
+	 * SO_BUSY_POLL of all sockets, in microseconds, up to 1000000; 0: as
+	 * net.core.busy_read says. A call does not wait for so long, but asks
+	 * the NIC when nothing is there.
+	 */
+	unsigned int busy_poll;
 };
 
 /* A network interface as a device, or several as one: then the first one's path

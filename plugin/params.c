@@ -100,6 +100,14 @@ const struct param params[] = {
 	  .preset = "cpu",
 	  .sentence = "Who moves payload out of the pool; none leaves it "
 		      "there, for measurements." },
+	{ .name = "NCCL_DEVMEM_BUSY_POLL",
+	  .kind = PARAM_COUNT,
+	  .offset = AT(busy_poll),
+	  .min = 0,
+	  .max = 1000000,
+	  .preset = "0",
+	  .sentence = "Microseconds of SO_BUSY_POLL; 0: as net.core.busy_read "
+		      "says." },
 	{ .name = "NCCL_DEVMEM_ZEROCOPY",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(zerocopy),

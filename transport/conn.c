@@ -356,12 +356,32 @@ static const char *queues_text(const struct devmem_conn *c, char *text,
 	return text;
 }
 
+static void busy_poll(const struct devmem_conn *c)
+{
+	unsigned int us = ctx_options(c->ctx)->busy_poll;
+	int rc;
+
+	if (!us)
+		return;
+	rc = sock_busy_poll(c->control.fd, us);
+	for (unsigned int i = 0; !rc && i < c->flows; i++)
+		rc = sock_busy_poll(c->flow[i].fd, us);
+	if (rc)
+		INFO("no busy polling on %s: %s%s", c->dev->info.name,
+		     strerror(-rc),
+		     rc == -EPERM ? "; run with CAP_NET_ADMIN, or unset "
+				    "NCCL_DEVMEM_BUSY_POLL and set "
+				    "net.core.busy_read" :
+				    "");
+}
+
 void conn_established(struct devmem_conn *c, const char *reason)
 {
 	const struct devmem_nic_props *nic = &c->dev->info;
 	char peer[ADDR_TEXT], queues[DEVMEM_MAX_RAILS * 80];
 
 	c->established = true;
+	busy_poll(c);
 	addr_text(&c->peer, false, peer, sizeof(peer));
 	if (c->is_sender && nic->devmem_tx)
 		INFO("path send open nic=%s peer=%s tx=devmem flows=%u rails=%u",

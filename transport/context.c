@@ -60,6 +60,9 @@ static int check_options(const struct devmem_options *o)
 	if (!o->timeout || o->timeout > 3600)
 		return option_bad("the timeout in seconds", o->timeout,
 				  "from 1 to 3600");
+	if (o->busy_poll > 1000000)
+		return option_bad("the time of busy polling in us",
+				  o->busy_poll, "at most 1000000");
 	if ((unsigned int)o->zerocopy > DEVMEM_ZEROCOPY_ON)
 		return option_bad("zerocopy", o->zerocopy,
 				  "one of enum devmem_zerocopy");

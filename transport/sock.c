@@ -200,6 +200,16 @@ int sock_tune(int fd, unsigned int timeout)
 	return 0;
 }
 
+int sock_busy_poll(int fd, unsigned int us)
+{
+	int value = (int)us, on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &value, sizeof(int)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, sizeof(int)))
+		return -errno;
+	return 0;
+}
+
 uint64_t sock_silent_ms(int fd)
 {
 	struct tcp_info info = { 0 };

@@ -50,6 +50,12 @@ int sock_accept(int fd, struct sockaddr_storage *peer);
  */
 int sock_tune(int fd, unsigned int timeout);
 /**
+ * sock_busy_poll() - let calls on @fd ask the NIC for packets when there are
+ * none, for up to @us. -EPERM without CAP_NET_ADMIN, unless the system's default
+ * is as much.
+ */
+int sock_busy_poll(int fd, unsigned int us);
+/**
  * sock_silent_ms() - how long the peer's host has answered nothing, while the
  * kernel sends again what it was sent; 0 if it does not. A host whose process
  * does not read answers.

@@ -5,6 +5,9 @@
  */
 #include "host_pair.h"
 
+#include <linux/capability.h>
+#include <sys/syscall.h>
+
 Kernel host_kernel;
 
 extern "C" ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
@@ -26,6 +29,78 @@ extern "C" ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 namespace {
 
 using Host = HostPair;
+
+/* The value of SO_BUSY_POLL of each connected socket of this process. */
+std::vector<int> busy_poll_values()
+{
+	std::vector<int> values;
+
+	for (int fd = 0; fd < 1024; fd++) {
+		struct sockaddr_storage peer;
+		socklen_t size = sizeof(peer), len = sizeof(int);
+		int value;
+
+		if (getpeername(fd, reinterpret_cast<struct sockaddr *>(&peer),
+				&size) || peer.ss_family != AF_INET)
+			continue;
+		EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &value,
+				     &len), 0);
+		values.push_back(value);
+	}
+	return values;
+}
+
+/* With or without a capability that this thread may have. */
+bool net_admin(bool have)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data))
+		return false;
+	if (have)
+		data[0].effective |= 1u << CAP_NET_ADMIN;
+	else
+		data[0].effective &= ~(1u << CAP_NET_ADMIN);
+	return !syscall(SYS_capset, &head, data);
+}
+
+TEST_F(Host, BusyPollIsSetOnEachSocket)
+{
+	int probe = socket(AF_INET, SOCK_STREAM, 0), value = 77;
+	int error = setsockopt(probe, SOL_SOCKET, SO_BUSY_POLL, &value,
+			       sizeof(int)) ? errno : 0;
+
+	close(probe);
+	if (error)
+		GTEST_SKIP() << "SO_BUSY_POLL: " << strerror(error);
+	options.busy_poll = 77;
+	options.flows = 3;
+	start();
+	EXPECT_EQ(busy_poll_values(), std::vector<int>(8, 77));
+	EXPECT_EQ(logged.find("busy poll"), std::string::npos) << logged;
+}
+
+TEST_F(Host, BusyPollIsTheSystemsUnlessAskedFor)
+{
+	int probe = socket(AF_INET, SOCK_STREAM, 0), value = -1;
+	socklen_t len = sizeof(int);
+
+	EXPECT_EQ(getsockopt(probe, SOL_SOCKET, SO_BUSY_POLL, &value, &len), 0);
+	close(probe);
+	start();
+	EXPECT_EQ(busy_poll_values(), std::vector<int>(6, value));
+}
+
+TEST_F(Host, WhoMayNotBusyPollIsToldTheRemedyAndGoesOn)
+{
+	ASSERT_TRUE(net_admin(false));
+	options.busy_poll = 77;
+	start();
+	net_admin(true);
+	EXPECT_NE(logged.find("CAP_NET_ADMIN"), std::string::npos) << logged;
+	exchange({1000, 100000});
+}
 
 /* Messages of which several go in one call, cut wherever the kernel likes. */
 TEST_F(Host, MessagesAreWholeHoweverLittleTheKernelTakesAtOnce)
