@@ -53,6 +53,8 @@ public:
 	bool holds(uint64_t seed, size_t size) const;
 	/* Nothing was written outside the buffer, nor from `used` on. */
 	bool untouched_from(size_t used) const;
+	/* Its first page has changed since clear(); a plugin may be at it. */
+	bool begun() const;
 
 private:
 	uint8_t *zone_;

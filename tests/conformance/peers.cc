@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 namespace {
 
@@ -105,6 +106,10 @@ bool enter_namespace()
 	signal(SIGCHLD, SIG_DFL);
 	if (!enter_namespace())
 		_exit(1);
+#ifdef __SANITIZE_THREAD__
+	/* With the first thread comes one of the sanitizer's, which stays. */
+	std::thread([] {}).join();
+#endif
 	if (send(socket, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
 		_exit(1);
 	while (recv(socket, &call, sizeof(call), 0) == sizeof(call)) {

@@ -12,12 +12,26 @@ using Failure = Conformance;
 constexpr size_t large = 32 << 20;
 constexpr auto close_limit = std::chrono::seconds(1);
 
-/* Until a part of the transfer is through: its first page has changed. */
+/* The last of so many that they are not through before the peer is stopped. */
+struct Flood {
+	static constexpr int count = 8;
+	Transfer *in, *out;
+
+	Flood(Pair &pair, const Buffer &from, const Buffer &to)
+	{
+		for (int i = 0; i < count; i++) {
+			in = pair.recv(to, large);
+			out = pair.send(from, large);
+		}
+	}
+};
+
+/* Until a part of it is through. */
 bool in_the_middle(Pair &pair, const Buffer &to)
 {
 	return poll_until([&] {
 		pair.progress();
-		return !to.untouched_from(0) || pair.idle();
+		return to.begun() || pair.idle();
 	}) && !pair.idle();
 }
 
@@ -27,9 +41,8 @@ TEST_P(Failure, T22_AKilledSenderIsTheReceiversError)
 	Pair pair(elsewhere(), here());
 
 	ASSERT_TRUE(pair.connect());
-	Transfer *in = pair.recv(to, large);
-	pair.send(from, large);
 	from.fill(22);
+	Transfer *in = Flood(pair, from, to).in;
 	ASSERT_TRUE(in_the_middle(pair, to));
 	remote()->kill();
 	expect_dead();
@@ -45,9 +58,8 @@ TEST_P(Failure, T22_AKilledReceiverIsTheSendersError)
 	Pair pair(here(), elsewhere());
 
 	ASSERT_TRUE(pair.connect());
-	pair.recv(to, large);
-	Transfer *out = pair.send(from, large);
 	from.fill(23);
+	Transfer *out = Flood(pair, from, to).out;
 	ASSERT_TRUE(in_the_middle(pair, to));
 	remote()->kill();
 	expect_dead();
@@ -98,8 +110,7 @@ TEST_P(Failure, T22_AFrozenSenderIsWaitedFor)
 
 	ASSERT_TRUE(pair.connect());
 	from.fill(24);
-	Transfer *in = pair.recv(to, large);
-	pair.send(from, large);
+	Transfer *in = Flood(pair, from, to).in;
 	ASSERT_TRUE(in_the_middle(pair, to));
 	remote()->freeze();
 	auto until = Clock::now() + std::chrono::seconds(1);
@@ -242,11 +253,8 @@ TEST_P(Failure, T23_CloseWithPendingRequestsReturnsSoon)
 		Pair pair(there(), here());
 
 		ASSERT_TRUE(pair.connect());
-		for (int i = 0; i < 8; i++) {
-			pair.recv(to, large);
-			pair.send(from, large);
-		}
 		from.fill(25);
+		Flood(pair, from, to);
 		ASSERT_TRUE(in_the_middle(pair, to));
 		auto start = Clock::now();
 		if (sender_first)
@@ -280,9 +288,8 @@ TEST_P(Failure, T23_CloseWhileThePeerIsFrozen)
 	Pair pair(here(), elsewhere());
 
 	ASSERT_TRUE(pair.connect());
-	pair.recv(to, large);
-	pair.send(from, large);
 	from.fill(26);
+	Flood(pair, from, to);
 	ASSERT_TRUE(in_the_middle(pair, to));
 	remote()->freeze();
 	auto start = Clock::now();
