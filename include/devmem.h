@@ -12,12 +12,17 @@
  *
  * Conventions
  *   - int results are 0 or a negative errno; -EAGAIN means "call again".
- *   - No call blocks or sleeps. devmem_test() makes all progress.
+ *   - No call blocks or sleeps, but that closing waits for what a progress
+ *     thread is doing at the moment. Without progress threads devmem_test()
+ *     makes all progress; with them (struct devmem_options.threads) it only
+ *     looks, and connections move by themselves once they are made.
  *   - No call exits or aborts the process, whatever a peer, the kernel, the
  *     environment or a file does.
  *   - A connection and its requests belong to one thread at a time, except
  *     that memory may be registered and released from another thread at the
  *     same time. Different connections may be used from different threads.
+ *   - A child of fork() has no progress threads: connections made before must
+ *     not be used there, but it can close them and make its own.
  *   - Sizes are bytes.
  */
 #ifndef DEVMEM_H
@@ -45,6 +50,9 @@ extern "C" {
 #define DEVMEM_MIN_CHUNK 4096
 /* Receive queues that one pool may be bound to. */
 #define DEVMEM_MAX_QUEUES 16
+/* Progress threads of a process, and to let the library choose how many. */
+#define DEVMEM_MAX_THREADS  16
+#define DEVMEM_THREADS_AUTO 0xffffffffu
 
 struct devmem;		/* a user's context: a communicator, a process */
 struct devmem_listener; /* waits for one peer after another */
@@ -82,7 +90,10 @@ enum devmem_log_level {
 #define DEVMEM_REQUIRE_RX 0x1u /* receive by devmem */
 #define DEVMEM_REQUIRE_TX 0x2u /* send dma-bufs by devmem */
 
-/* May be called from any thread that is inside a call of this library. */
+/*
+ * May be called from any thread that is inside a call of this library, and from
+ * a progress thread until the last context is closed.
+ */
 typedef void (*devmem_log_fn)(void *arg, enum devmem_log_level level,
 			      const char *file, int line, const char *text);
 
@@ -107,6 +118,12 @@ struct devmem_options {
 	size_t eager_bytes;   /* the same, to a receiver by host memory */
 	size_t chunk_bytes;   /* larger ones are cut in pieces of this */
 	unsigned int timeout; /* seconds a peer's host may be silent, 1..3600 */
+	/*
+	 * Progress threads, 0..16: 0: progress is made by devmem_test(). AUTO:
+	 * 0 where the process may use less than 8 CPUs, else one for each 8,
+	 * at most 4. The first context of a process decides.
+	 */
+	unsigned int threads;
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
 	bool nic_manual;      /* leave header split and RSS as they are */
 	enum devmem_zerocopy zerocopy;
@@ -290,7 +307,8 @@ DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
 			   struct devmem_mr *mr, struct devmem_request **out);
 
 /**
- * devmem_test() - make progress on the request's connection.
+ * devmem_test() - make progress on the request's connection, or see what its
+ * progress thread has made.
  * @size: if not NULL, the bytes sent or received, set when done
  *
  * 0: done, the request is gone. -EAGAIN: not yet. Anything else: the connection

@@ -87,6 +87,15 @@ const struct param params[] = {
 	  .preset = "30",
 	  .sentence = "Seconds after which a host that answers nothing is "
 		      "given up." },
+	{ .name = "NCCL_DEVMEM_THREADS",
+	  .kind = PARAM_COUNT,
+	  .offset = AT(threads),
+	  .min = 0,
+	  .max = DEVMEM_MAX_THREADS,
+	  .words = "auto",
+	  .preset = "auto",
+	  .sentence = "Threads of the process that move data; 0: it is moved "
+		      "inside NCCL's calls." },
 	{ .name = "NCCL_DEVMEM_NIC_SETUP",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(nic_manual),
@@ -178,9 +187,10 @@ static bool parse_words(const struct param *p, const char *text,
 static int bad_number(const struct param *p, const char *value, char *text,
 		      size_t n)
 {
-	snprintf(text, n, "%s=%.64s is not a %s from %zu to %zu%s", p->name,
-		 value, p->kind == PARAM_SIZE ? "size" : "number", p->min,
-		 p->max, p->kind == PARAM_SIZE ? " (K, M, G)" : "");
+	snprintf(text, n, "%s=%.64s is not %s%sa %s from %zu to %zu%s", p->name,
+		 value, p->words ?: "", p->words ? " or " : "",
+		 p->kind == PARAM_SIZE ? "size" : "number", p->min, p->max,
+		 p->kind == PARAM_SIZE ? " (K, M, G)" : "");
 	return -EINVAL;
 }
 
@@ -222,6 +232,10 @@ static int read_one(struct devmem_options *o, const struct param *p,
 	switch (p->kind) {
 	case PARAM_SIZE:
 	case PARAM_COUNT:
+		if (p->words && !strcasecmp(value, p->words)) {
+			store(o, p, DEVMEM_THREADS_AUTO);
+			break;
+		}
 		if (!parse_number(value, p->kind == PARAM_SIZE, &number) ||
 		    number < p->min || number > p->max)
 			return bad_number(p, value, text, n);

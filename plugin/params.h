@@ -11,7 +11,7 @@
 
 enum param_kind {
 	PARAM_SIZE, /* bytes; suffixes K, M, G */
-	PARAM_COUNT,
+	PARAM_COUNT, /* or the word: as many as the library thinks right */
 	PARAM_CHOICE, /* one of the words; its index is the value */
 	PARAM_WORDS,  /* comma list of the words; bit i for word i */
 	PARAM_TEXT,
@@ -23,7 +23,7 @@ struct param {
 	enum param_kind kind;
 	size_t offset;	      /* of the field in struct devmem_options */
 	size_t min, max;      /* SIZE and COUNT */
-	const char *words;    /* CHOICE and WORDS: "a|b|c" */
+	const char *words;    /* CHOICE and WORDS: "a|b|c"; COUNT: "a" */
 	const char *preset;   /* the default, in words */
 	const char *sentence; /* what it does */
 };

@@ -16,6 +16,7 @@
 #include "nic.h"
 #include "rxpool.h"
 #include "sock.h"
+#include "worker.h"
 
 /* Messages of a connection over several rails that do not all go by control. */
 #define SPREAD_BYTES (64u << 10)
@@ -39,6 +40,7 @@ struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
 	if (c->tx.chunk_bytes < DEVMEM_MIN_CHUNK)
 		c->tx.chunk_bytes = DEVMEM_MIN_CHUNK;
 	zerocopy_init(c);
+	c->budget = SIZE_MAX;
 	pthread_mutex_init(&c->mr_lock, NULL);
 	ctx_add(ctx, c);
 	return c;
@@ -103,10 +105,11 @@ int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
 
 	if (c->err)
 		return c->err;
-	c->err = err;
 	va_start(ap, fmt);
 	vsnprintf(c->error, sizeof(c->error), fmt, ap);
 	va_end(ap);
+	/* Whoever sees that it failed may read why. */
+	__atomic_store_n(&c->err, err, __ATOMIC_RELEASE);
 	WARN("%s %s on %s: %s", c->is_sender ? "sending to" : "receiving from",
 	     addr_text(&c->peer, true, peer, sizeof(peer)), c->dev->info.name,
 	     c->error);
@@ -126,7 +129,9 @@ struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq)
 {
 	struct devmem_request *r = conn_request(c, seq);
 
-	return r->state == REQUEST_ACTIVE && r->seq == seq ? r : NULL;
+	return conn_is_active(c, seq % DEVMEM_MAX_REQUESTS) && r->seq == seq ?
+		       r :
+		       NULL;
 }
 
 bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
@@ -186,6 +191,21 @@ void flow_advance(struct flow *f, size_t n)
 	}
 }
 
+unsigned int conn_cut(const struct devmem_conn *c, struct iovec *iov,
+		      unsigned int n)
+{
+	size_t left = c->budget;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (iov[i].iov_len >= left) {
+			iov[i].iov_len = left;
+			return i + 1;
+		}
+		left -= iov[i].iov_len;
+	}
+	return n;
+}
+
 bool conn_runs_left(const struct devmem_conn *c)
 {
 	for (unsigned int i = 0; i < c->flows; i++)
@@ -228,30 +248,139 @@ static bool request_done(struct devmem_conn *c, const struct devmem_request *r)
 	return c->is_sender ? tx_done(c, r) : rx_done(c, r);
 }
 
+static enum request_state *state_of(const struct devmem_request *r)
+{
+	return &r->conn->state[r - r->conn->request];
+}
+
+static void request_set(const struct devmem_request *r,
+			enum request_state state)
+{
+	__atomic_store_n(state_of(r), state, __ATOMIC_RELEASE);
+}
+
+static int conn_err(const struct devmem_conn *c)
+{
+	return __atomic_load_n(&c->err, __ATOMIC_ACQUIRE);
+}
+
+bool conn_is_posted(struct devmem_conn *c)
+{
+	/* Not to be overlooked before sleep, see worker_wake(). */
+	return __atomic_load_n(&c->state[c->next_seq % DEVMEM_MAX_REQUESTS],
+			       __ATOMIC_SEQ_CST) == REQUEST_POSTED;
+}
+
+bool conn_under_way(struct devmem_conn *c)
+{
+	return c->oldest < c->next_seq || conn_is_posted(c);
+}
+
+static void take_posted(struct devmem_conn *c)
+{
+	while (conn_is_posted(c)) {
+		struct devmem_request *r = conn_request(c, c->next_seq);
+
+		r->seq = c->next_seq++;
+		request_set(r, REQUEST_ACTIVE);
+		if (c->is_sender)
+			tx_post(c, r);
+		else
+			rx_post(c, r);
+	}
+}
+
+static int progress(struct devmem_conn *c)
+{
+	return c->is_sender ? tx_progress(c) : rx_progress(c);
+}
+
+/* 0: it is over, with *rc; else it is not. */
+static int request_over(struct devmem_conn *c, const struct devmem_request *r,
+			int *rc)
+{
+	bool done = request_done(c, r);
+
+	if (!done && !c->err)
+		return -EAGAIN;
+	*rc = done ? 0 : c->err;
+	c->stats.messages += done;
+	/* Runs of a failed request stay behind; nothing looks at them again. */
+	return 0;
+}
+
+static void tell_done(struct devmem_conn *c)
+{
+	for (uint64_t seq = c->oldest; seq < c->next_seq; seq++) {
+		struct devmem_request *r = conn_active(c, seq);
+
+		if (r && !request_over(c, r, &r->rc))
+			request_set(r, REQUEST_DONE);
+	}
+	while (c->oldest < c->next_seq && !conn_active(c, c->oldest))
+		c->oldest++;
+}
+
+/* Grows with whatever is done. */
+static uint64_t work_done(const struct devmem_conn *c)
+{
+	const struct devmem_stats *s = &c->stats;
+
+	return s->bytes_inline + s->bytes_devmem + s->bytes_linear +
+	       s->bytes_host + s->grants + c->next_seq + c->oldest;
+}
+
+bool conn_turn(struct devmem_conn *c, bool late)
+{
+	uint64_t before = work_done(c);
+
+	if (late)
+		c->idle_calls |= IDLE_CALLS - 1;
+	c->budget = TURN_BYTES;
+	take_posted(c);
+	progress(c);
+	tell_done(c);
+	return work_done(c) != before;
+}
+
+/* The next request, the caller's to fill in and to post. */
 static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		       struct devmem_mr *mr, struct devmem_request **out)
 {
-	struct devmem_request *r = conn_request(c, c->next_seq);
+	uint64_t slot = c->posted % DEVMEM_MAX_REQUESTS;
+	struct devmem_request *r = &c->request[slot];
 	struct txmem *const *mem = NULL;
 	uint8_t *at = addr;
+	int rc = conn_err(c);
 
 	*out = NULL;
-	if (c->err)
-		return c->err;
+	if (rc)
+		return rc;
 	if (mr ? mr_place(mr, addr, size, &at, &mem) : size && !addr)
 		return -EINVAL;
-	if (r->state != REQUEST_FREE)
+	if (__atomic_load_n(&c->state[slot], __ATOMIC_ACQUIRE) != REQUEST_FREE)
 		return -EAGAIN;
 	*r = (struct devmem_request){
 		.conn = c,
-		.state = REQUEST_ACTIVE,
-		.seq = c->next_seq++,
 		.addr = at,
 		.mem = mem,
 		.size = size,
 	};
 	*out = r;
 	return 0;
+}
+
+/* Hand it to whoever makes progress. */
+static void post(struct devmem_conn *c, const struct devmem_request *r)
+{
+	c->posted++;
+	if (!c->worker) {
+		request_set(r, REQUEST_POSTED);
+		take_posted(c);
+		return;
+	}
+	__atomic_store_n(state_of(r), REQUEST_POSTED, __ATOMIC_SEQ_CST);
+	worker_wake(c->worker);
 }
 
 DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
@@ -264,9 +393,10 @@ DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
 	rc = request_new(c, (void *)(uintptr_t)addr, size, mr, out);
 	if (rc)
 		return rc;
-	tx_post(c, *out);
+	post(c, *out);
 	/* An error here is the request's: devmem_test() reports it. */
-	tx_progress(c);
+	if (!c->worker)
+		tx_progress(c);
 	return 0;
 }
 
@@ -280,48 +410,58 @@ DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
 	rc = request_new(c, addr, size, mr, out);
 	if (rc)
 		return rc;
-	rx_post(c, *out);
+	post(c, *out);
 	/* The peer may start now; what it sends is for devmem_test() to see. */
-	rx_send_grants(c);
+	if (!c->worker)
+		rx_send_grants(c);
 	return 0;
+}
+
+/* Without a worker. */
+static int test_here(struct devmem_request *r, int *rc)
+{
+	struct devmem_conn *c = r->conn;
+
+	if (!request_done(c, r) && !c->err)
+		progress(c);
+	return request_over(c, r, rc);
 }
 
 DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size)
 {
-	struct devmem_conn *c = r->conn;
-	int rc = 0;
+	int rc;
 
-	if (r->state != REQUEST_ACTIVE)
+	switch (__atomic_load_n(state_of(r), __ATOMIC_ACQUIRE)) {
+	case REQUEST_FREE:
 		return -EINVAL;
-	if (!request_done(c, r) && !c->err) {
-		if (c->is_sender)
-			tx_progress(c);
-		else
-			rx_progress(c);
-	}
-	if (!request_done(c, r)) {
-		if (!c->err)
+	case REQUEST_DONE:
+		rc = r->rc;
+		break;
+	default:
+		if (r->conn->worker || test_here(r, &rc))
 			return -EAGAIN;
-		rc = c->err;
-	} else {
-		c->stats.messages++;
-		if (size)
-			*size = r->total;
 	}
-	/* Runs of a failed request stay behind; nothing looks at them again. */
-	r->state = REQUEST_FREE;
+	if (!rc && size)
+		*size = r->total;
+	request_set(r, REQUEST_FREE);
 	return rc;
 }
 
 DEVMEM_API const char *devmem_conn_error(const struct devmem_conn *c)
 {
-	return c->error;
+	return conn_err(c) ? c->error : "";
 }
 
 DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 				  struct devmem_stats *s)
 {
+	struct devmem_conn *mine = (struct devmem_conn *)(uintptr_t)c;
+	bool worked = c->worker;
+
+	worker_leave(mine);
 	*s = c->stats;
+	if (worked)
+		worker_join(mine);
 }
 
 /* "devmem", "host", or both: memory of both kinds was sent from. */
@@ -400,6 +540,7 @@ void conn_established(struct devmem_conn *c, const char *reason)
 		INFO("path recv open nic=%s peer=%s rx=host flows=%u rails=%u "
 		     "reason=\"%s\"",
 		     nic->name, peer, c->flows, c->rails, reason);
+	worker_join(c);
 }
 
 static void log_done(const struct devmem_conn *c)
@@ -433,6 +574,7 @@ static void log_done(const struct devmem_conn *c)
  */
 void conn_free(struct devmem_conn *c)
 {
+	worker_leave(c);
 	ctx_remove(c->ctx, c);
 	if (!c->is_sender)
 		rx_free(c);

@@ -24,23 +24,36 @@ struct device;
 struct rxpool;
 struct tx_sends;
 struct txmem;
+struct worker;
 
 /* Runs of messages that one flow has under way; a full ring holds back more. */
 #define FLOW_RUNS 256u
+/*
+ * What a connection may move in a turn of its worker, so that others have theirs
+ * soon: some hundred microseconds, which makes the calls no more expensive.
+ */
+#define TURN_BYTES ((size_t)512 << 10)
 /* Control bytes waiting to be sent: room for the largest inline message. */
 #define CONTROL_OUT (2 * WIRE_MAX_PAYLOAD)
 #define CONTROL_IN  (2 * WIRE_MAX_PAYLOAD)
 /* Messages that one call sends on control: NCCL has 8 under way. */
 #define CONTROL_BATCH 8u
 
+/*
+ * Whose a request is: of whoever calls the library, or of whoever makes the
+ * connection's progress. Without workers that is the same thread. The state is
+ * apart from the request, as it alone may be read by the other one.
+ */
 enum request_state {
-	REQUEST_FREE,
-	REQUEST_ACTIVE,
+	REQUEST_FREE,	/* the caller's */
+	REQUEST_POSTED, /* for the progress to take up */
+	REQUEST_ACTIVE, /* the progress's */
+	REQUEST_DONE,	/* for the caller to find out; with workers only */
 };
 
 struct devmem_request {
 	struct devmem_conn *conn;
-	enum request_state state;
+	int rc;		/* when done: 0, or the connection's error */
 	bool announced; /* receive: total is known */
 	uint64_t seq;	/* which message of the connection */
 	uint8_t *addr;	/* as the CPU sees it, or an offset in mem */
@@ -146,7 +159,7 @@ struct devmem_conn {
 	unsigned int rails; /* of the device's, how many it uses */
 	bool is_sender;
 	bool established; /* from here on it has path lines */
-	int err;	  /* sticky; negative errno */
+	int err;	  /* sticky; negative errno. Set after error */
 	char error[256];
 	struct sockaddr_storage local, peer; /* of the control socket */
 	struct control control;
@@ -158,8 +171,14 @@ struct devmem_conn {
 	uint32_t peer_eager;
 	bool ungranted; /* messages are sent without waiting for leave */
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
-	uint64_t next_seq;	 /* of the next request */
-	unsigned int waits;	 /* calls that waited for flows */
+	enum request_state state[DEVMEM_MAX_REQUESTS]; /* of each */
+	uint64_t posted;    /* requests so far; the caller's */
+	uint64_t next_seq;  /* of the next request that is taken up */
+	uint64_t oldest;    /* with a worker: those before are done */
+	struct worker *worker;	  /* NULL: progress is made by the caller */
+	struct devmem_conn *link; /* in the worker's list */
+	size_t budget; /* bytes it may move before others have their turn */
+	unsigned int waits; /* calls that waited for flows */
 	unsigned int idle_calls; /* calls that moved nothing */
 	uint64_t look_at; /* when to ask next whether the peer's host answers */
 	struct receiver rx;
@@ -194,6 +213,12 @@ static inline struct devmem_request *conn_request(struct devmem_conn *c,
 	return &c->request[seq % DEVMEM_MAX_REQUESTS];
 }
 
+static inline bool conn_is_active(const struct devmem_conn *c, uint64_t slot)
+{
+	return __atomic_load_n(&c->state[slot], __ATOMIC_ACQUIRE) ==
+	       REQUEST_ACTIVE;
+}
+
 /* The active request for message @seq, or NULL. */
 struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq);
 
@@ -225,6 +250,28 @@ void conn_settle(struct devmem_conn *c, bool host);
 
 /* Are there runs that flows have not moved yet? */
 bool conn_runs_left(const struct devmem_conn *c);
+
+static inline size_t conn_within_budget(const struct devmem_conn *c, size_t n)
+{
+	return n < c->budget ? n : c->budget;
+}
+
+/* Cut @n pieces to what may be moved now: how many are left. */
+unsigned int conn_cut(const struct devmem_conn *c, struct iovec *iov,
+		      unsigned int n);
+
+/* For the connection's worker alone. */
+
+/* Is there a request that it has not taken up? */
+bool conn_is_posted(struct devmem_conn *c);
+/* Is there a request at all? */
+bool conn_under_way(struct devmem_conn *c);
+/**
+ * conn_turn() - take up what is posted, make progress once, and tell the caller
+ * of what is done. Did anything happen?
+ * @late: for some time there was nothing to do: look at the clock
+ */
+bool conn_turn(struct devmem_conn *c, bool late);
 
 /* control.c: each 0, -EAGAIN where noted, or the connection's error. */
 
@@ -304,6 +351,8 @@ int rx_progress(struct devmem_conn *c);
 /* Grant what requests want, as far as the pool allows. */
 int rx_send_grants(struct devmem_conn *c);
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r);
+/* Does it wait for what no socket tells of: room in the pool, a gather? */
+bool rx_waits_unseen(struct devmem_conn *c);
 /* rx_flow.c */
 /* Receive what is there for the flow's runs; *moved is set if there was some. */
 int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved);

@@ -9,6 +9,7 @@
 
 #include "context.h"
 #include "nic.h"
+#include "worker.h"
 
 DEVMEM_API void devmem_options_init(struct devmem_options *o)
 {
@@ -23,6 +24,7 @@ DEVMEM_API void devmem_options_init(struct devmem_options *o)
 		.eager_bytes = 1u << 30,
 		.chunk_bytes = 256u << 10,
 		.timeout = 30,
+		.threads = DEVMEM_THREADS_AUTO,
 	};
 }
 
@@ -66,6 +68,10 @@ static int check_options(const struct devmem_options *o)
 	if ((unsigned int)o->zerocopy > DEVMEM_ZEROCOPY_ON)
 		return option_bad("zerocopy", o->zerocopy,
 				  "one of enum devmem_zerocopy");
+	if (o->threads > DEVMEM_MAX_THREADS &&
+	    o->threads != DEVMEM_THREADS_AUTO)
+		return option_bad("the number of progress threads", o->threads,
+				  "from 0 to 16");
 	return 0;
 }
 
@@ -90,6 +96,7 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 	d->options = *o;
 	d->options.ifname = NULL; /* the interfaces' list has a copy */
 	pthread_mutex_init(&d->lock, NULL);
+	workers_get(o->threads);
 	*out = d;
 	return 0;
 }
@@ -107,6 +114,7 @@ DEVMEM_API void devmem_close(struct devmem *d)
 	connecting_free_all(d);
 	while (d->conns)
 		conn_free(d->conns);
+	workers_put();
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 	nics_put();

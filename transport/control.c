@@ -196,6 +196,7 @@ static int batch_sent(struct devmem_conn *c, const struct batch *b,
 		step = n < step ? n : step;
 		n -= step;
 		r[i]->moved += step;
+		c->budget -= step;
 		c->stats.bytes_inline += step;
 		if (r[i]->moved < r[i]->size)
 			break;
@@ -214,7 +215,8 @@ static int send_copied(struct devmem_conn *c, struct devmem_request *const *r,
 	ssize_t n;
 
 	batch_fill(&b, k, r, count);
-	msg = (struct msghdr){ .msg_iov = b.iov, .msg_iovlen = b.iovs };
+	msg = (struct msghdr){ .msg_iov = b.iov,
+			       .msg_iovlen = conn_cut(c, b.iov, b.iovs) };
 	n = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return send_failed(c, errno);
@@ -239,13 +241,15 @@ static int send_by_reference(struct devmem_conn *c, struct devmem_request *r)
 	rc = flush(c, MSG_MORE);
 	if (rc || k->out_head < k->out_tail)
 		return rc;
-	n = zerocopy_send(c, k->fd, &k->sends, r, r->moved, r->size - r->moved,
+	n = zerocopy_send(c, k->fd, &k->sends, r, r->moved,
+			  conn_within_budget(c, r->size - r->moved),
 			  MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (!n)
 		return send_copied(c, &r, 1);
 	if (n < 0)
 		return send_failed(c, (int)-n);
 	r->moved += (size_t)n;
+	c->budget -= (size_t)n;
 	c->stats.bytes_inline += (size_t)n;
 	if (r->moved < r->size)
 		return 0;
@@ -258,6 +262,8 @@ int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
 {
 	unsigned int n = 1;
 
+	if (!c->budget)
+		return 0;
 	if (zerocopy_wanted(c, r[0]))
 		return send_by_reference(c, r[0]);
 	if (r[0]->size <= SMALL_BYTES && r[0] != c->control.inlining)
@@ -289,6 +295,7 @@ static void filled(struct devmem_conn *c, size_t n)
 		size_t step = n < left ? n : left;
 
 		r->moved += step;
+		c->budget -= step;
 		c->stats.bytes_inline += step;
 		n -= step;
 		if (r->moved == r->total)
@@ -311,7 +318,7 @@ int control_fill(struct devmem_conn *c)
 	if (inlining_here(c)) {
 		iov[0].iov_base = k->inlining->addr + k->inlining->moved;
 		iov[0].iov_len = k->inlining->total - k->inlining->moved;
-		n = readv(k->fd, iov, 2);
+		n = readv(k->fd, iov, (int)conn_cut(c, iov, 2));
 	} else {
 		n = recv(k->fd, iov[1].iov_base, iov[1].iov_len, MSG_DONTWAIT);
 	}

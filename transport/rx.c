@@ -96,7 +96,7 @@ static void settle_credit(struct devmem_conn *c)
 	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
 		const struct devmem_request *r = &c->request[i];
 
-		if (r->state == REQUEST_ACTIVE && r->moved < r->granted)
+		if (conn_is_active(c, i) && r->moved < r->granted)
 			due += c->flows;
 	}
 	for (unsigned int i = 0; i < rx->pools; i++)
@@ -162,6 +162,16 @@ bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
 		return false;
 	return !c->rx.pools ||
 	       r->ticket <= c->rx.gather.ops->done(&c->rx.gather, &err);
+}
+
+bool rx_waits_unseen(struct devmem_conn *c)
+{
+	struct receiver *rx = &c->rx;
+	int err;
+
+	return rx->pools &&
+	       (rx->grant_seq < c->next_seq ||
+		rx->gather.ticket > rx->gather.ops->done(&rx->gather, &err));
 }
 
 /* Put what has come into a request's memory; the rest is read to there. */
@@ -280,7 +290,7 @@ static int read_records(struct devmem_conn *c)
 		moved = k->inlining ? k->inlining->moved : SIZE_MAX;
 		rc = control_read(c, WIRE_DATA, on_data);
 	} while (!rc && k->inlining && k->inlining->moved != moved &&
-		 ++calls < READ_CALLS);
+		 ++calls < READ_CALLS && c->budget);
 	c->rx.stalled = rc > 0;
 	return rc > 0 ? 0 : rc;
 }

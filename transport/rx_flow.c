@@ -67,12 +67,14 @@ static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 	ssize_t n;
 
 	msg.msg_iovlen = flow_iov(f, iov, RECV_IOV, &room);
+	msg.msg_iovlen = conn_cut(c, iov, (unsigned int)msg.msg_iovlen);
 	n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
 	if (n <= 0)
 		return payload_error(c, n);
 	*moved = true;
 	c->stats.bytes_host += (uint64_t)n;
 	c->rx.unreceived -= (size_t)n;
+	c->budget -= (size_t)n;
 	flow_advance(f, (size_t)n);
 	return (size_t)n == room;
 }
@@ -243,10 +245,12 @@ static int recv_pieces(struct devmem_conn *c, struct flow *f,
 	int rc;
 
 	iov.iov_len = f->pending < SCRATCH_BYTES ? f->pending : SCRATCH_BYTES;
+	iov.iov_len = conn_within_budget(c, iov.iov_len);
 	n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_SOCK_DEVMEM);
 	if (n <= 0)
 		return payload_error(c, n);
 	s->list.count = 0;
+	c->budget -= (size_t)n;
 	rc = take_pieces(c, f, s, &msg, (size_t)n);
 	rc = rc ?: submit(c, f, s, (size_t)n);
 	return rc ?: (size_t)n == iov.iov_len;
@@ -285,7 +289,8 @@ int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved)
 	int rc = 1;
 
 	/* A call that was not filled has left nothing behind, most of the time. */
-	for (int i = 0; rc > 0 && i < RECV_CALLS && f->count; i++)
+	for (int i = 0; rc > 0 && i < RECV_CALLS && f->count && c->budget;
+	     i++)
 		rc = c->rx.pools ? recv_devmem(c, f, moved) :
 				   recv_host(c, f, moved);
 	return rc > 0 || rc == -EAGAIN ? 0 : rc;

@@ -209,13 +209,14 @@ static ssize_t send_host(struct devmem_conn *c, struct flow *f, int flags)
 
 	if (zerocopy_wanted(c, r->req)) {
 		n = zerocopy_send(c, f->fd, &f->sends, r->req, r->offset,
-				  r->len,
+				  conn_within_budget(c, r->len),
 				  flags | (f->count > 1 ? MSG_MORE : 0));
 		if (n)
 			return n;
 	}
 	since = zerocopy_clock(c, r->req);
 	msg.msg_iovlen = flow_iov(f, iov, SEND_IOV, &bytes);
+	msg.msg_iovlen = conn_cut(c, iov, (unsigned int)msg.msg_iovlen);
 	if (msg.msg_iovlen < f->count)
 		flags |= MSG_MORE;
 	n = sendmsg(f->fd, &msg, flags);
@@ -232,6 +233,8 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	bool devmem = f->run[f->first].req->mem;
 	ssize_t n;
 
+	if (!c->budget)
+		return 0;
 	n = devmem ? tx_devmem_send(f, flags | (f->count > 1 ? MSG_MORE : 0)) :
 		     send_host(c, f, flags);
 	if (n == -EAGAIN)
@@ -239,6 +242,7 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	if (n < 0)
 		return send_failed(c, (int)-n);
 	*moved = true;
+	c->budget -= conn_within_budget(c, (size_t)n);
 	if (devmem)
 		c->stats.bytes_devmem += (uint64_t)n;
 	else
@@ -317,7 +321,7 @@ int tx_progress(struct devmem_conn *c)
 	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
 		const struct devmem_request *r = &c->request[i];
 
-		if (r->state == REQUEST_ACTIVE && !is_sent(c, r))
+		if (conn_is_active(c, i) && !is_sent(c, r))
 			return conn_fail(c, -ECONNRESET, "the receiver %s",
 					 c->control.bye ?
 						 "closed the connection" :

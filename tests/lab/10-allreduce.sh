@@ -50,3 +50,20 @@ odd_sizes()
 	expect_devmem
 }
 t "sizes that divide nothing" 30 odd_sizes
+
+# The progress of all connections made by threads, not inside the calls.
+threads()	# RANKS THREADS
+{
+	make_hosts "$1"
+	export NCCL_DEVMEM_THREADS=$2
+	# shellcheck disable=SC2086
+	bench allreduce --ranks "$1" --channels 2 $large --debug \
+		--require-rx devmem --require-tx devmem
+	[ "$(grep -c "progress threads=$2 " "$log")" = "$1" ] ||
+		fail "not each rank has $2 progress threads"
+	expect_right
+	expect_devmem
+	expect_sent
+}
+t "2 ranks, a progress thread each" 30 threads 2 1
+t "4 ranks, two progress threads each" 60 threads 4 2

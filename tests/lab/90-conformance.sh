@@ -5,7 +5,7 @@
 
 conformance()
 {
-	make_pair "$@"
+	make_pair
 	CONFORMANCE_PEER_NETNS=h1 CONFORMANCE_PEER_IFNAME="=dm0b" \
 		NCCL_DEVMEM_IFNAME="=dm0a" in_host h0 \
 		"$LAB_BUILD/tests/conformance/devmem-conformance" \
@@ -22,3 +22,10 @@ conformance()
 	expect_devmem
 }
 t "over devmem" 400 conformance
+
+conformance_threads()
+{
+	export NCCL_DEVMEM_THREADS=2
+	conformance
+}
+t "over devmem, by progress threads" 400 conformance_threads

@@ -55,11 +55,19 @@ static void enter(const char *host)
 	close(fd);
 }
 
-static void again(time_t since)
+void client_again(time_t since)
 {
 	if (time(NULL) - since > PATIENCE)
 		die(0, "no progress for %d s", PATIENCE);
 	sched_yield();
+}
+
+/* From the environment, for all clients of a test. */
+static unsigned int setting(const char *name, unsigned int preset)
+{
+	const char *value = getenv(name);
+
+	return value ? (unsigned int)atoi(value) : preset;
 }
 
 struct devmem_options client_options(unsigned int flows)
@@ -69,11 +77,12 @@ struct devmem_options client_options(unsigned int flows)
 	devmem_options_init(&o);
 	o.region = DEVMEM_REGION_UDMABUF;
 	o.flows = flows;
+	o.threads = setting("CLIENT_THREADS", 0);
 	o.log = on_log;
 	if (here) {
 		o.ifname = "=lo";
 		o.region = DEVMEM_REGION_NONE;
-		o.eager_bytes = 0;
+		o.eager_bytes = setting("CLIENT_EAGER_BYTES", 0);
 	}
 	return o;
 }
@@ -103,7 +112,7 @@ size_t client_finish(struct devmem_request *r)
 	int rc;
 
 	while ((rc = devmem_test(r, &size)) == -EAGAIN)
-		again(since);
+		client_again(since);
 	if (rc)
 		die(rc, "a message");
 	return size;
@@ -116,7 +125,7 @@ struct devmem_conn *client_accept(struct devmem_listener *l)
 	int rc;
 
 	while ((rc = devmem_accept(l, &c)) == -EAGAIN)
-		again(since);
+		client_again(since);
 	if (rc)
 		die(rc, "devmem_accept");
 	return c;
@@ -129,7 +138,7 @@ struct devmem_conn *client_connect(struct devmem *d, const void *handle)
 	int rc;
 
 	while ((rc = devmem_connect(d, 0, handle, &c)) == -EAGAIN)
-		again(since);
+		client_again(since);
 	if (rc)
 		die(rc, "devmem_connect");
 	return c;

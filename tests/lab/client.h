@@ -7,6 +7,7 @@
 #define LAB_CLIENT_H
 
 #include <stdarg.h>
+#include <time.h>
 
 #include "devmem.h"
 
@@ -14,11 +15,16 @@
 void die(int rc, const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
 
-/* Interfaces of the host where the process is; payload into udmabuf pools. */
+/*
+ * Interfaces of the host where the process is; payload into udmabuf pools; and
+ * CLIENT_THREADS progress threads, by default none.
+ */
 struct devmem *client_open(unsigned int require, unsigned int flows);
 /* The same in two steps, for other options. */
 struct devmem_options client_options(unsigned int flows);
 struct devmem *client_open_with(const struct devmem_options *o);
+/* Lets others run; ends the process if that goes on for too long. */
+void client_again(time_t since);
 /* Waits for the request; bytes moved. */
 size_t client_finish(struct devmem_request *r);
 /* Each a connection of its own, to or from the peer. */
@@ -33,7 +39,8 @@ void client_wait_end(int peer);
 /*
  * Runs @receiver in one host and @sender in another, each with its end of a
  * socket pair. Host "-" is where we are: there payload goes by host memory over
- * lo, on flows. The exit status of main().
+ * lo, on flows, unless CLIENT_EAGER_BYTES says otherwise. The exit status of
+ * main().
  */
 int client_pair(const char *receiver_host, void (*receiver)(int peer),
 		const char *sender_host, void (*sender)(int peer));

@@ -16,6 +16,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -189,6 +190,7 @@ protected:
 
 	void SetUp() override
 	{
+		const char *threads = getenv("UNIT_THREADS");
 		struct devmem_options options;
 
 		fds_ = count_fds();
@@ -197,6 +199,7 @@ protected:
 		options.region = DEVMEM_REGION_NONE;
 		options.flows = flows;
 		options.eager_bytes = 1u << 30;
+		options.threads = threads ? atoi(threads) : 0;
 		ASSERT_EQ(devmem_open(&options, &ctx), 0);
 	}
 	void TearDown() override

@@ -64,7 +64,8 @@ protected:
 		struct devmem_request *r = conn_request(&conn, conn.next_seq);
 
 		r->conn = &conn;
-		r->state = REQUEST_ACTIVE;
+		conn.state[conn.next_seq % DEVMEM_MAX_REQUESTS] =
+			REQUEST_ACTIVE;
 		r->seq = conn.next_seq++;
 		r->size = message;
 		EXPECT_EQ(rx_send_grants(&conn), 0);

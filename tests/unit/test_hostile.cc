@@ -210,6 +210,29 @@ TEST_F(HostileSender, WhoListsMoreChunksThanTheMessageHas)
 	expect_all_end();
 }
 
+/* Its records wait at the connection; a progress thread must not do that too. */
+TEST_F(HostileSender, WhoAnnouncesMoreThanIsPostedCostsNoTime)
+{
+	uint8_t record[WIRE_MAX_RECORD];
+	struct wire_data data = {size, 1, {{0, size}}};
+	clock_t start;
+
+	speak_1_1(0);
+	join();
+	ASSERT_FALSE(HasFatalFailure());
+	for (int i = 0; i < messages + 3000; i++)
+		control.say(record, wire_put_data(record, i, &data));
+	EXPECT_EQ(devmem_test(request[0], nullptr), -EAGAIN);
+	usleep(100000);
+	start = clock();
+	usleep(500000);
+	EXPECT_LT(clock() - start, CLOCKS_PER_SEC / 50);
+	for (Socket &one : flow)
+		one.close();
+	control.close();
+	expect_all_end();
+}
+
 TEST_F(HostileSender, WhoHangsUpInTheMiddleOfAMessage)
 {
 	uint8_t record[WIRE_MAX_RECORD];
