@@ -48,8 +48,8 @@ enum memory { MEM_AUTO, MEM_HOST, MEM_UDMABUF };
 /* One setting of a comparison: environment, and optionally another plugin. */
 struct variant {
 	const char *name;
-	const char *plugin; /* NULL: the one of --plugin */
-	bool tcp;	    /* the built-in plain TCP table instead */
+	const char *plugin;	   /* NULL: the one of --plugin */
+	bool tcp;		   /* the built-in plain TCP table instead */
 	int connections, inflight; /* 0: as without variants */
 	int nenv;
 	char *env[MAX_ENV]; /* "NAME=VALUE" */
@@ -67,7 +67,7 @@ struct options {
 	int channels;
 	bool tree; /* an all-reduce, not by the ring */
 	size_t slice;
-	int seconds, seed; /* of a soak */
+	int seconds, seed;	   /* of a soak */
 	int connections, inflight; /* the latter of each */
 	int ranks;
 	int rank;	       /* -1: start all ranks here */

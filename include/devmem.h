@@ -12,8 +12,9 @@
  *
  * Conventions
  *   - int results are 0 or a negative errno; -EAGAIN means "call again".
- *   - No call blocks or sleeps, but that closing waits for what a progress
- *     thread is doing at the moment. Without progress threads devmem_test()
+ *   - No call blocks or sleeps, but that closing, devmem_mr_release() and
+ *     devmem_conn_stats() wait for what a progress thread is doing at the
+ *     moment: at most a turn, and a call of the log function. Without progress threads devmem_test()
  *     makes all progress; with them (struct devmem_options.threads) it only
  *     looks, and connections move by themselves once they are made.
  *   - No call exits or aborts the process, whatever a peer, the kernel, the
@@ -21,8 +22,9 @@
  *   - A connection and its requests belong to one thread at a time, except
  *     that memory may be registered and released from another thread at the
  *     same time. Different connections may be used from different threads.
- *   - A child of fork() has no progress threads: connections made before must
- *     not be used there, but it can close them and make its own.
+ *   - A child of fork() has no progress threads, and shares the sockets of what
+ *     was made before: using it there is not possible, closing it ends it for
+ *     the parent, too. It can make its own.
  *   - Sizes are bytes.
  */
 #ifndef DEVMEM_H
@@ -77,7 +79,7 @@ enum devmem_gather_kind {
 enum devmem_zerocopy {
 	DEVMEM_ZEROCOPY_AUTO, /* where that takes less CPU time: measured */
 	DEVMEM_ZEROCOPY_OFF,
-	DEVMEM_ZEROCOPY_ON,   /* each large message */
+	DEVMEM_ZEROCOPY_ON, /* each large message */
 };
 
 enum devmem_log_level {
@@ -92,7 +94,8 @@ enum devmem_log_level {
 
 /*
  * May be called from any thread that is inside a call of this library, and from
- * a progress thread until the last context is closed.
+ * a progress thread until the last context is closed. It must not call the
+ * library, nor take a lock that is held around such a call.
  */
 typedef void (*devmem_log_fn)(void *arg, enum devmem_log_level level,
 			      const char *file, int line, const char *text);
@@ -120,7 +123,7 @@ struct devmem_options {
 	unsigned int timeout; /* seconds a peer's host may be silent, 1..3600 */
 	/*
 	 * Progress threads, 0..16: 0: progress is made by devmem_test(). AUTO:
-	 * 0 where the process may use less than 8 CPUs, else one for each 8,
+	 * 0 where the process may use less than 16 CPUs, else one for each 16,
 	 * at most 4. The first context of a process decides.
 	 */
 	unsigned int threads;
@@ -164,7 +167,7 @@ struct devmem_stats {
 	uint64_t tokens_received;
 	uint64_t tokens_returned;
 	uint64_t dontneed_calls;
-	uint64_t grants; /* GRANT records sent, or received */
+	uint64_t grants;	 /* GRANT records sent, or received */
 	uint64_t bytes_zerocopy; /* of bytes_inline and bytes_host: sent by
 				  * reference, whether the kernel copied or not */
 };
@@ -281,8 +284,10 @@ DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 				struct devmem_mr **out);
 
 /**
- * devmem_mr_release() - undo one registration. Requests that use it must be
- * done. -EINVAL if @mr is not registered with @c (released twice, or foreign).
+ * devmem_mr_release() - undo one registration. If requests that use it are under
+ * way, the connection ends here (-ECANCELED), so that no progress thread touches
+ * that memory any more. -EINVAL if @mr is not registered with @c (released twice,
+ * or foreign).
  */
 DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr);
 
@@ -291,10 +296,12 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr);
  * the order of these calls.
  * @mr: covers [addr, addr + size), or NULL for host memory
  *
- * The memory must not change before the request is done: memory that the
+ * The memory must not change before the request is done. Memory that the
  * interface reads by itself, or the kernel by reference, is done when the peer's
- * TCP has it. -EAGAIN if
- * DEVMEM_MAX_REQUESTS are under way; -EINVAL if @mr does not cover the range.
+ * TCP has it, and up to 512 KiB that were sent behind it. After a failure or
+ * devmem_conn_close() it may still be read for what TCP has to send again.
+ * -EAGAIN if DEVMEM_MAX_REQUESTS are under way; -EINVAL if @mr does not cover
+ * the range.
  */
 DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
 			   struct devmem_mr *mr, struct devmem_request **out);

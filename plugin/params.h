@@ -10,8 +10,8 @@
 #include "devmem.h"
 
 enum param_kind {
-	PARAM_SIZE, /* bytes; suffixes K, M, G */
-	PARAM_COUNT, /* or the word: as many as the library thinks right */
+	PARAM_SIZE,   /* bytes; suffixes K, M, G */
+	PARAM_COUNT,  /* or the word: as many as the library thinks right */
 	PARAM_CHOICE, /* one of the words; its index is the value */
 	PARAM_WORDS,  /* comma list of the words; bit i for word i */
 	PARAM_TEXT,

@@ -164,11 +164,13 @@ unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
 	for (unsigned int i = 0; i < n; i++) {
 		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
 
-		if (r->req->mem || (i && r->req->by_reference))
+		if (r->req->mem || (i && r->req->alone))
 			return i;
 		iov[i].iov_base = r->req->addr + r->offset;
 		iov[i].iov_len = r->len;
 		*bytes += r->len;
+		if (r->req->alone)
+			return i + 1;
 	}
 	return n;
 }
@@ -343,6 +345,28 @@ bool conn_turn(struct devmem_conn *c, bool late)
 	return work_done(c) != before;
 }
 
+bool conn_uses(const struct devmem_conn *c, const struct devmem_mr *mr)
+{
+	for (unsigned int i = 0; i < DEVMEM_MAX_REQUESTS; i++) {
+		enum request_state s =
+			__atomic_load_n(&c->state[i], __ATOMIC_ACQUIRE);
+
+		if ((s == REQUEST_POSTED || s == REQUEST_ACTIVE) &&
+		    __atomic_load_n(&c->uses[i], __ATOMIC_RELAXED) == mr)
+			return true;
+	}
+	return false;
+}
+
+void conn_cancel(struct devmem_conn *c)
+{
+	if (c->err)
+		return;
+	snprintf(c->error, sizeof(c->error),
+		 "memory was released while requests used it");
+	__atomic_store_n(&c->err, -ECANCELED, __ATOMIC_RELEASE);
+}
+
 /* The next request, the caller's to fill in and to post. */
 static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		       struct devmem_mr *mr, struct devmem_request **out)
@@ -360,6 +384,7 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 		return -EINVAL;
 	if (__atomic_load_n(&c->state[slot], __ATOMIC_ACQUIRE) != REQUEST_FREE)
 		return -EAGAIN;
+	__atomic_store_n(&c->uses[slot], mr, __ATOMIC_RELAXED);
 	*r = (struct devmem_request){
 		.conn = c,
 		.addr = at,

@@ -65,8 +65,9 @@ struct devmem_request {
 	size_t assigned; /* listed in DATA records up to here */
 	size_t moved;	 /* bytes sent or received, in any order */
 	unsigned int unfinished; /* sends by reference without completion */
-	bool by_reference;	 /* send: host memory that is not to be copied */
-	uint64_t ticket;	 /* receive: of the last gather */
+	bool by_reference; /* send: host memory that is not to be copied */
+	bool alone;	   /* send: in no call together with others */
+	uint64_t ticket;   /* receive: of the last gather */
 };
 
 /* Bytes [offset, offset + len) of a request's message. */
@@ -137,7 +138,7 @@ struct zerocopy {
 	struct {
 		uint64_t due, bytes; /* to be sent, and sent */
 		uint64_t ns;	     /* of CPU, for that */
-	} way[2]; /* by copying, by reference */
+	} way[2];		     /* by copying, by reference */
 };
 
 /* Sender only. */
@@ -171,14 +172,15 @@ struct devmem_conn {
 	uint32_t peer_eager;
 	bool ungranted; /* messages are sent without waiting for leave */
 	struct devmem_request request[DEVMEM_MAX_REQUESTS];
-	enum request_state state[DEVMEM_MAX_REQUESTS]; /* of each */
-	uint64_t posted;    /* requests so far; the caller's */
-	uint64_t next_seq;  /* of the next request that is taken up */
-	uint64_t oldest;    /* with a worker: those before are done */
+	enum request_state state[DEVMEM_MAX_REQUESTS];	   /* of each */
+	const struct devmem_mr *uses[DEVMEM_MAX_REQUESTS]; /* the same */
+	uint64_t posted;	  /* requests so far; the caller's */
+	uint64_t next_seq;	  /* of the next request that is taken up */
+	uint64_t oldest;	  /* with a worker: those before are done */
 	struct worker *worker;	  /* NULL: progress is made by the caller */
 	struct devmem_conn *link; /* in the worker's list */
 	size_t budget; /* bytes it may move before others have their turn */
-	unsigned int waits; /* calls that waited for flows */
+	unsigned int waits;	 /* calls that waited for flows */
 	unsigned int idle_calls; /* calls that moved nothing */
 	uint64_t look_at; /* when to ask next whether the peer's host answers */
 	struct receiver rx;
@@ -260,6 +262,11 @@ static inline size_t conn_within_budget(const struct devmem_conn *c, size_t n)
 unsigned int conn_cut(const struct devmem_conn *c, struct iovec *iov,
 		      unsigned int n);
 
+/* Is there a request that uses @mr? Any thread. */
+bool conn_uses(const struct devmem_conn *c, const struct devmem_mr *mr);
+/* Nothing moves any more: as conn_fail(), but that nobody is told. */
+void conn_cancel(struct devmem_conn *c);
+
 /* For the connection's worker alone. */
 
 /* Is there a request that it has not taken up? */
@@ -313,6 +320,8 @@ int tx_progress(struct devmem_conn *c);
 /* Read what the receiver has said. */
 int tx_read_records(struct devmem_conn *c);
 bool tx_done(const struct devmem_conn *c, const struct devmem_request *r);
+/* Does it wait for room in control's socket? */
+bool tx_waits_for_control(struct devmem_conn *c);
 /* tx_devmem.c */
 /* Send of the first run, which is in a dma-buf: bytes, -EAGAIN or -errno. */
 ssize_t tx_devmem_send(struct flow *f, int flags);
@@ -332,7 +341,7 @@ bool zerocopy_wanted(const struct devmem_conn *c,
 ssize_t zerocopy_send(struct devmem_conn *c, int fd, struct tx_sends **s,
 		      struct devmem_request *r, size_t offset, size_t len,
 		      int flags);
-/* Before @n bytes of a message are copied, and behind: what that took. */
+/* Before bytes of a message that is alone are sent, and behind: what that took. */
 uint64_t zerocopy_clock(const struct devmem_conn *c,
 			const struct devmem_request *r);
 void zerocopy_sent(struct devmem_conn *c, const struct devmem_request *r,
@@ -353,6 +362,8 @@ int rx_send_grants(struct devmem_conn *c);
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r);
 /* Does it wait for what no socket tells of: room in the pool, a gather? */
 bool rx_waits_unseen(struct devmem_conn *c);
+/* Does it wait for room in control's socket? */
+bool rx_waits_for_control(const struct devmem_conn *c);
 /* rx_flow.c */
 /* Receive what is there for the flow's runs; *moved is set if there was some. */
 int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved);

@@ -268,7 +268,7 @@ int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
 		return send_by_reference(c, r[0]);
 	if (r[0]->size <= SMALL_BYTES && r[0] != c->control.inlining)
 		return put_small(c, r[0]);
-	while (n < count && !zerocopy_wanted(c, r[n]))
+	while (n < count && !r[0]->alone && !r[n]->alone)
 		n++;
 	return send_copied(c, r, n);
 }
@@ -313,7 +313,8 @@ int control_fill(struct devmem_conn *c)
 
 	iov[1].iov_base = wire_reader_space(&k->in, &room);
 	iov[1].iov_len = room < k->ahead ? room : k->ahead;
-	if (k->eof || !(inlining_here(c) || room))
+	/* A call for no bytes would look like the end. */
+	if (k->eof || !(inlining_here(c) ? c->budget : room))
 		return 0;
 	if (inlining_here(c)) {
 		iov[0].iov_base = k->inlining->addr + k->inlining->moved;

@@ -12,6 +12,7 @@
 #include "nic.h"
 #include "region.h"
 #include "txmem.h"
+#include "worker.h"
 
 struct devmem_mr {
 	struct devmem_mr *next;
@@ -168,6 +169,16 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr)
 	pthread_mutex_unlock(&c->mr_lock);
 	if (!mr)
 		return -EINVAL;
+	/*
+	 * NCCL gives its memory back before it closes, also when it aborts with
+	 * receives posted: its thread has ended then, ours has not.
+	 */
+	if (c->worker) {
+		worker_suspend(c);
+		if (conn_uses(c, mr))
+			conn_cancel(c);
+		worker_resume(c);
+	}
 	mr_free(mr);
 	return 0;
 }

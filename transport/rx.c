@@ -174,6 +174,13 @@ bool rx_waits_unseen(struct devmem_conn *c)
 		rx->gather.ticket > rx->gather.ops->done(&rx->gather, &err));
 }
 
+bool rx_waits_for_control(const struct devmem_conn *c)
+{
+	/* Other grants that are not sent are held back. */
+	return c->rx.grants_urgent &&
+	       c->control.out_head < c->control.out_tail;
+}
+
 /* Put what has come into a request's memory; the rest is read to there. */
 static void place_inline(struct devmem_conn *c, struct devmem_request *r,
 			 const uint8_t *data)

@@ -204,9 +204,10 @@ int sock_busy_poll(int fd, unsigned int us)
 {
 	int value = (int)us, on = 1;
 
-	if (setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &value, sizeof(int)) ||
-	    setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, sizeof(int)))
+	if (setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &value, sizeof(int)))
 		return -errno;
+	/* Better still, but newer, and for the privileged. */
+	setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, sizeof(on));
 	return 0;
 }
 

@@ -51,8 +51,7 @@ int sock_accept(int fd, struct sockaddr_storage *peer);
 int sock_tune(int fd, unsigned int timeout);
 /**
  * sock_busy_poll() - let calls on @fd ask the NIC for packets when there are
- * none, for up to @us. -EPERM without CAP_NET_ADMIN, unless the system's default
- * is as much.
+ * none, for up to @us. -EPERM where the kernel wants CAP_NET_ADMIN for that.
  */
 int sock_busy_poll(int fd, unsigned int us);
 /**

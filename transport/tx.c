@@ -226,7 +226,7 @@ static ssize_t send_host(struct devmem_conn *c, struct flow *f, int flags)
 	return n;
 }
 
-/* One call: what it leaves behind, the socket has no room for. */
+/* One call. */
 static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 {
 	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
@@ -285,6 +285,14 @@ static int send_all(struct devmem_conn *c, bool *moved)
 		took = took && !conn_runs_left(c) && more_to_emit(c);
 	}
 	return rc;
+}
+
+bool tx_waits_for_control(struct devmem_conn *c)
+{
+	const struct devmem_request *r = conn_active(c, c->tx.emit_seq);
+
+	return c->control.out_head < c->control.out_tail ||
+	       (r && is_inline(c, r));
 }
 
 /* Is there something that only waits for room in a socket? */

@@ -30,7 +30,7 @@
 /* Sockets that a sleeping worker watches; more are looked at after each nap. */
 #define POLL_MAX 512u
 /* Usable CPUs for one thread, and the most threads, if nobody says how many. */
-#define AUTO_CPUS 8
+#define AUTO_CPUS 16
 #define AUTO_MAX  4
 
 struct worker {
@@ -38,7 +38,8 @@ struct worker {
 	pid_t pid; /* a child of fork() does not have the thread */
 	int event; /* wakes it */
 	bool asleep;
-	pthread_mutex_t lock; /* for all below; held but for the trips */
+	unsigned int count;   /* connections, also those that are suspended */
+	pthread_mutex_t lock; /* for what follows; held but for the trips */
 	pthread_cond_t back;
 	/*
 	 * The times that it has left the lock with what it found in the list,
@@ -46,7 +47,6 @@ struct worker {
 	 */
 	uint64_t trips;
 	bool stop;
-	unsigned int count;
 	struct devmem_conn *first, *at; /* at: the next of this round */
 	struct pollfd poll[POLL_MAX];
 };
@@ -89,22 +89,17 @@ static bool go_round(struct worker *w, bool late)
 	return moved;
 }
 
-static bool control_sends(const struct devmem_conn *c)
-{
-	const struct control *k = &c->control;
-
-	return k->out_head < k->out_tail || (c->is_sender && k->inlining);
-}
-
 /*
  * The sockets that a connection waits for. Control is not among them while what
  * is there has to wait: it would always be ready.
  */
-static unsigned int waits_for(const struct devmem_conn *c, struct pollfd *p)
+static unsigned int waits_for(struct devmem_conn *c, struct pollfd *p)
 {
 	const struct control *k = &c->control;
+	bool full = c->is_sender ? tx_waits_for_control(c) :
+				   rx_waits_for_control(c);
 	short in = k->eof || c->rx.stalled ? 0 : POLLIN;
-	short out = control_sends(c) ? POLLOUT : 0;
+	short out = full ? POLLOUT : 0;
 	unsigned int n = 0;
 
 	/* Completions of sends are errors to poll(), which it always tells. */
@@ -150,44 +145,60 @@ static unsigned int watch(struct worker *w, int *ms)
 	return n;
 }
 
-/* true: time is up, nothing woke it. */
-static bool doze(struct worker *w)
+enum woken {
+	BY_TIME,
+	BY_SOCKET,
+	BY_POST,
+};
+
+/* @vain: sockets told that there is something to do, and there was not. */
+static enum woken doze(struct worker *w, bool vain)
 {
-	bool late = false;
+	enum woken by = BY_POST;
 	unsigned int n;
 	uint64_t wakes;
-	int ms;
+	int ms, ready = 0;
 
 	__atomic_store_n(&w->asleep, true, __ATOMIC_SEQ_CST);
 	n = watch(w, &ms);
+	if (n && vain) {
+		n = 1;
+		ms = NAP_MS;
+	}
 	if (n) {
 		depart(w);
-		late = !poll(w->poll, n, ms);
+		ready = poll(w->poll, n, ms);
 		come_back(w);
+		by = !ready		? BY_TIME :
+		     w->poll[0].revents ? BY_POST :
+					  BY_SOCKET;
 	}
 	__atomic_store_n(&w->asleep, false, __ATOMIC_SEQ_CST);
-	if (n && w->poll[0].revents &&
+	if (ready > 0 && by == BY_POST &&
 	    read(w->event, &wakes, sizeof(wakes)) < 0)
 		WARN("reading an eventfd: %s", strerror(errno));
-	return late;
+	return by;
 }
 
 static void *worker_run(void *arg)
 {
 	struct worker *w = arg;
+	enum woken by = BY_POST;
 	unsigned int spins = 0;
-	bool late = false;
+	bool vain = false;
 
 	pthread_mutex_lock(&w->lock);
 	while (!w->stop) {
-		bool moved = go_round(w, late);
+		bool moved = go_round(w, by == BY_TIME);
 
-		late = false;
+		vain = !moved && (vain || by == BY_SOCKET);
+		by = BY_POST;
 		spins = moved ? 0 : spins + 1;
 		if (spins > SPINS) {
-			late = doze(w);
+			by = doze(w, vain);
+			vain = false;
 			/* Nothing woke it: one round, to look at clocks. */
-			spins = late ? SPINS : 0;
+			spins = by == BY_TIME ? SPINS : 0;
 		} else if (spins) {
 			pthread_mutex_unlock(&w->lock);
 			sched_yield();
@@ -211,44 +222,21 @@ void worker_wake(struct worker *w)
 
 /* ---- its connections ----------------------------------------------------- */
 
-void worker_join(struct devmem_conn *c)
+static void add(struct worker *w, struct devmem_conn *c)
 {
-	struct worker *w = NULL;
-	unsigned int least = 0;
-
-	pthread_mutex_lock(&workers.lock);
-	for (unsigned int i = 0; i < workers.count; i++) {
-		struct worker *other = workers.worker[i];
-		unsigned int count =
-			__atomic_load_n(&other->count, __ATOMIC_RELAXED);
-
-		if (other->pid == getpid() && (!w || count < least)) {
-			w = other;
-			least = count;
-		}
-	}
-	if (w)
-		__atomic_fetch_add(&w->count, 1, __ATOMIC_RELAXED);
-	pthread_mutex_unlock(&workers.lock);
-	if (!w)
-		return;
 	pthread_mutex_lock(&w->lock);
-	c->worker = w;
 	c->link = w->first;
 	w->first = c;
 	pthread_mutex_unlock(&w->lock);
 	worker_wake(w); /* it may bring requests */
 }
 
-void worker_leave(struct devmem_conn *c)
+/* From here on it is not looked at, nor its sockets. */
+static void take_out(struct worker *w, struct devmem_conn *c)
 {
-	struct worker *w = c->worker;
 	struct devmem_conn **at;
 	uint64_t trip;
 
-	c->worker = NULL;
-	if (!w || w->pid != getpid())
-		return;
 	pthread_mutex_lock(&w->lock);
 	for (at = &w->first; *at != c; at = &(*at)->link)
 		;
@@ -261,8 +249,58 @@ void worker_leave(struct devmem_conn *c)
 		pthread_cond_wait(&w->back, &w->lock);
 	}
 	pthread_mutex_unlock(&w->lock);
-	c->budget = SIZE_MAX;
-	__atomic_fetch_sub(&w->count, 1, __ATOMIC_RELAXED);
+}
+
+static bool is_here(const struct worker *w)
+{
+	return w && w->pid == getpid();
+}
+
+void worker_join(struct devmem_conn *c)
+{
+	struct worker *w = NULL;
+	unsigned int least = 0;
+
+	pthread_mutex_lock(&workers.lock);
+	for (unsigned int i = 0; i < workers.count; i++) {
+		struct worker *other = workers.worker[i];
+		unsigned int count =
+			__atomic_load_n(&other->count, __ATOMIC_RELAXED);
+
+		if (is_here(other) && (!w || count < least)) {
+			w = other;
+			least = count;
+		}
+	}
+	if (w)
+		__atomic_fetch_add(&w->count, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&workers.lock);
+	c->worker = w;
+	if (w)
+		add(w, c);
+}
+
+void worker_leave(struct devmem_conn *c)
+{
+	struct worker *w = c->worker;
+
+	c->worker = NULL;
+	if (is_here(w)) {
+		take_out(w, c);
+		__atomic_fetch_sub(&w->count, 1, __ATOMIC_RELAXED);
+	}
+}
+
+void worker_suspend(struct devmem_conn *c)
+{
+	if (is_here(c->worker))
+		take_out(c->worker, c);
+}
+
+void worker_resume(struct devmem_conn *c)
+{
+	if (is_here(c->worker))
+		add(c->worker, c);
 }
 
 /* ---- the threads of the process ------------------------------------------ */
@@ -276,13 +314,17 @@ static void worker_free(struct worker *w)
 	free(w);
 }
 
-/* Signals are for the program's own threads. */
+/* Signals are for the program's own threads, but for those of a fault here. */
 static int start_thread(struct worker *w)
 {
+	static const int faults[] = { SIGSEGV, SIGBUS,	SIGFPE,
+				      SIGILL,  SIGTRAP, SIGSYS };
 	sigset_t all, before;
 	int rc;
 
 	sigfillset(&all);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&all, faults[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&w->thread, NULL, worker_run, w);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -30,6 +30,14 @@ void worker_join(struct devmem_conn *c);
  */
 void worker_leave(struct devmem_conn *c);
 
+/**
+ * worker_suspend() - nothing of a connection is touched until worker_resume().
+ * Waits, at most, for one turn of the worker. Both do nothing if it belongs to
+ * none. Any thread, one at a time for a connection.
+ */
+void worker_suspend(struct devmem_conn *c);
+void worker_resume(struct devmem_conn *c);
+
 /*
  * To be called after a request was posted. If the store to its state and the load
  * of the worker's are both sequentially consistent, as the other two are on its

@@ -101,9 +101,11 @@ void zerocopy_post(struct devmem_conn *c, struct devmem_request *r)
 		way = z->tried++ % 2;
 		z->way[way].due += r->size;
 		r->by_reference = way;
+		/* What it takes must not be mixed with what others take. */
+		r->alone = true;
 	}
 	if (z->state == ZEROCOPY_ON)
-		r->by_reference = true;
+		r->by_reference = r->alone = true;
 }
 
 bool zerocopy_wanted(const struct devmem_conn *c,
@@ -116,9 +118,7 @@ uint64_t zerocopy_clock(const struct devmem_conn *c,
 			const struct devmem_request *r)
 {
 	/* Reading it is a call. */
-	return c->tx.zerocopy.state == ZEROCOPY_TRY && r->size >= LARGE_BYTES ?
-		       cpu_ns() :
-		       0;
+	return c->tx.zerocopy.state == ZEROCOPY_TRY && r->alone ? cpu_ns() : 0;
 }
 
 void zerocopy_sent(struct devmem_conn *c, const struct devmem_request *r,
@@ -132,7 +132,6 @@ void zerocopy_sent(struct devmem_conn *c, const struct devmem_request *r,
 	z->way[r->by_reference].bytes += n;
 }
 
-/* Nothing is under way by reference and yet there is no room for more. */
 static void refused(struct devmem_conn *c, int err)
 {
 	if (err == ENOBUFS)
@@ -166,7 +165,8 @@ ssize_t zerocopy_send(struct devmem_conn *c, int fd, struct tx_sends **s,
 	case -EINTR:
 		return -EAGAIN;
 	case -ENOBUFS:
-		if (!sends_wait(*s))
+		/* It may be what other sockets of the user have pinned. */
+		if (!c->stats.bytes_zerocopy && !sends_left(c))
 			refused(c, ENOBUFS);
 		return 0;
 	case -EFAULT: /* memory that can be copied but not pinned */
@@ -178,10 +178,9 @@ ssize_t zerocopy_send(struct devmem_conn *c, int fd, struct tx_sends **s,
 	if (n > 0) {
 		c->stats.bytes_zerocopy += (uint64_t)n;
 		zerocopy_sent(c, r, since, (size_t)n);
-		if (!c->tx.zerocopy.tried) {
-			c->tx.zerocopy.tried = 1;
+		if (c->tx.zerocopy.state == ZEROCOPY_ON &&
+		    c->stats.bytes_zerocopy == (uint64_t)n)
 			decided(c, ZEROCOPY_ON, "NCCL_DEVMEM_ZEROCOPY=on");
-		}
 	}
 	return n;
 }

@@ -111,6 +111,30 @@ TEST_F(Grants, AreNoneOfAConnectionThatOnePoolHasNoRoomFor)
 	EXPECT_EQ(pool[0].credit.common, pool[0].credit.total);
 }
 
+/* What has no room in a turn is left for the next one, and nobody is gone. */
+TEST_F(Grants, TheEndOfATurnIsNotTheEndOfTheStream)
+{
+	struct devmem_request *r = conn_request(&conn, 0);
+	uint8_t message[100] = {}, bytes[100];
+
+	memset(bytes, 0x44, sizeof(bytes));
+	ASSERT_EQ(write(ends[1], bytes, sizeof(bytes)), 100);
+	r->addr = message;
+	r->total = sizeof(message);
+	conn.control.inlining = r;
+	conn.budget = 0;
+	ASSERT_EQ(control_fill(&conn), 0);
+	EXPECT_FALSE(conn.control.eof);
+	EXPECT_EQ(r->moved, 0u);
+	conn.budget = 60;
+	ASSERT_EQ(control_fill(&conn), 0);
+	EXPECT_EQ(r->moved, 60u);
+	conn.budget = SIZE_MAX;
+	ASSERT_EQ(control_fill(&conn), 0);
+	EXPECT_FALSE(conn.control.eof);
+	EXPECT_EQ(memcmp(message, bytes, sizeof(bytes)), 0);
+}
+
 TEST_F(Grants, CountTheSmallestSegmentsOfAnyFlow)
 {
 	int mss = 9000;

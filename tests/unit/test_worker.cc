@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -236,6 +237,14 @@ private:
 	int fds_ = 0;
 };
 
+constexpr uint64_t bit(int signal)
+{
+	return uint64_t{1} << (signal - 1);
+}
+
+constexpr uint64_t fault_signals = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) |
+				   bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS);
+
 TEST_F(Worker, AsManyAsAskedForWithNamesAndWithoutSignals)
 {
 	open(3);
@@ -243,8 +252,13 @@ TEST_F(Worker, AsManyAsAskedForWithNamesAndWithoutSignals)
 	ASSERT_EQ(found.size(), 3u);
 	for (const char *name : {"devmem-0", "devmem-1", "devmem-2"}) {
 		ASSERT_TRUE(found.count(name)) << name;
-		/* All but KILL, STOP, and the C library's two. */
-		EXPECT_EQ(found[name] | 0x180040100, UINT64_MAX) << name;
+		/* All but KILL, STOP, the C library's two, and faults. */
+		EXPECT_EQ(found[name] | 0x180040100 | fault_signals,
+			  UINT64_MAX) << name;
+		/* A thread begins with all blocked. */
+		EXPECT_TRUE(poll_until([&] {
+			return !(workers()[name] & fault_signals);
+		})) << name;
 	}
 	EXPECT_NE(said("INFO progress threads=3 ").find(
 			  "NCCL_DEVMEM_THREADS=3"), std::string::npos);
@@ -265,13 +279,13 @@ TEST_F(Worker, NoneIfNoneIsAskedFor)
 	EXPECT_TRUE(Link(ctx).exchange(1000000));
 }
 
-TEST_F(Worker, OneForEachEightUsableCpusAndAtMostFour)
+TEST_F(Worker, OneForEachSixteenUsableCpusAndAtMostFour)
 {
 	cpu_set_t set;
 
 	ASSERT_EQ(sched_getaffinity(0, sizeof(set), &set), 0);
 	open(DEVMEM_THREADS_AUTO);
-	EXPECT_EQ(workers().size(), std::min(CPU_COUNT(&set) / 8, 4));
+	EXPECT_EQ(workers().size(), std::min(CPU_COUNT(&set) / 16, 4));
 	EXPECT_NE(said("INFO progress threads=")
 			  .find(std::to_string(CPU_COUNT(&set)) +
 				" CPUs are usable"), std::string::npos);
@@ -537,6 +551,56 @@ TEST_F(Idle, ConnectionsWithoutRequestsTakeNoTime)
 TEST_F(Idle, ReceivesThatNothingComesForTakeHardlyAny)
 {
 	EXPECT_LT(second(true).count(), 5000);
+}
+
+/* As with a pool, where receives posted one by one leave a grant for later. */
+TEST_F(Idle, GrantsThatAreHeldBackTakeHardlyAny)
+{
+	std::vector<uint8_t> to[8];
+
+	open(1);
+	Link link(ctx);
+	ASSERT_TRUE(link.exchange(100));
+	link.rx->ungranted = false;
+	link.rx->inline_bytes = 0;
+	for (auto &one : to) {
+		one.resize(1 << 20);
+		link.recv(one);
+		usleep(5000);
+	}
+	EXPECT_LT(cpu_time_of(std::chrono::seconds(1)).count(), 5000);
+}
+
+/*
+ * NCCL's thread that posts and tests has ended when it aborts; then it takes its
+ * memory back, and closes at the end.
+ */
+TEST_F(Worker, TouchesNoMemoryThatWasReleased)
+{
+	for (size_t size : {100u, 32768u, 1u << 20}) {
+		struct devmem_mr *mr;
+		void *memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		struct devmem_request *in;
+
+		ASSERT_NE(memory, MAP_FAILED);
+		open(1);
+		Link link(ctx);
+		ASSERT_EQ(devmem_mr_host(link.rx, memory, size, &mr), 0);
+		/* Released while nothing uses it, it is gone, and that is all. */
+		ASSERT_EQ(devmem_mr_release(link.rx, mr), 0);
+		ASSERT_TRUE(link.exchange(1000));
+		ASSERT_EQ(devmem_mr_host(link.rx, memory, size, &mr), 0);
+		ASSERT_EQ(devmem_recv(link.rx, memory, size, mr, &in), 0);
+		ASSERT_EQ(devmem_mr_release(link.rx, mr), 0);
+		ASSERT_EQ(munmap(memory, size), 0);
+		std::vector<uint8_t> from(size, 0x66);
+		link.send(from);
+		usleep(20000);
+		EXPECT_EQ(Link::finish(in), -ECANCELED);
+		link.close();
+		close();
+	}
 }
 
 /* Which has copies of the connections, but not of the threads. */

@@ -110,6 +110,31 @@ TEST_F(Zerocopy, IsOffForGoodWhereTheKernelCopies)
 	EXPECT_EQ(decisions(), 1) << logged;
 }
 
+/* Whatever goes along: what is timed goes in calls of its own. */
+TEST_F(Zerocopy, IsDecidedWithSmallMessagesBetween)
+{
+	hide_copies();
+	slow_down(false);
+	start_with(DEVMEM_ZEROCOPY_AUTO);
+	for (int i = 0; i < 40 && !HasFailure(); i++)
+		exchange({1000, 12 * large, 1000, 12 * large, 1000,
+			  12 * large, 1000, 12 * large});
+	EXPECT_EQ(decisions(), 1) << logged;
+}
+
+TEST_F(Zerocopy, IsDecidedWithSmallMessagesBetweenOnFlows)
+{
+	options.eager_bytes = 0;
+	options.flows = 1;
+	hide_copies();
+	slow_down(false);
+	start_with(DEVMEM_ZEROCOPY_AUTO);
+	for (int i = 0; i < 40 && !HasFailure(); i++)
+		exchange({100000, 12 * large, 100000, 12 * large, 100000,
+			  12 * large, 100000, 12 * large});
+	EXPECT_EQ(decisions(), 1) << logged;
+}
+
 TEST_F(Zerocopy, OnMeansEachLargeMessageAndNoOther)
 {
 	start_with(DEVMEM_ZEROCOPY_ON);
