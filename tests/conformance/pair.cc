@@ -217,8 +217,13 @@ void Pair::progress()
 		(transfer->posted() ? posted : waiting).push_back(transfer);
 	if (shuffle)
 		std::shuffle(posted.begin(), posted.end(), *shuffle);
-	for (Transfer *transfer : posted)
-		step(*transfer, false);
+	/* NCCL asks for the oldest of each direction alone. */
+	bool asked[2] = {false, false};
+	for (Transfer *transfer : posted) {
+		if (shuffle || !asked[transfer->sends])
+			step(*transfer, false);
+		asked[transfer->sends] = true;
+	}
 	for (Transfer *transfer : waiting) {
 		bool &may = may_post[transfer->sends];
 		may = step(*transfer, may);

@@ -111,7 +111,8 @@ public:
 	End tx, rx;
 	void *listener = nullptr;
 	Handle &handle; /* in the test memory, as connect wants it */
-	std::mt19937 *shuffle = nullptr; /* tests requests in this order */
+	/* Tests all requests, in this order; else the oldest of each direction. */
+	std::mt19937 *shuffle = nullptr;
 
 private:
 	struct Registration {
