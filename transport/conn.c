@@ -4,7 +4,6 @@
  * closing; see conn.h.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,6 @@
 #include "conn.h"
 #include "ethioctl.h"
 #include "nic.h"
-#include "rxpool.h"
 #include "sock.h"
 #include "worker.h"
 
@@ -489,38 +487,6 @@ DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 		worker_join(mine);
 }
 
-/* "devmem", "host", or both: memory of both kinds was sent from. */
-static const char *tx_path(const struct devmem_stats *s)
-{
-	if (!s->bytes_devmem)
-		return "host";
-	return s->bytes_host ? "devmem+host" : "devmem";
-}
-
-/* "devmem", "host", or both when a devmem connection got host bytes. */
-static const char *rx_path(const struct devmem_conn *c)
-{
-	if (!c->rx.devmem)
-		return "host";
-	return c->stats.bytes_host ? "devmem+host" : "devmem";
-}
-
-/* "6,7", and of several interfaces "6,7+6,7". */
-static const char *queues_text(const struct devmem_conn *c, char *text,
-			       size_t n)
-{
-	size_t at = 0;
-
-	text[0] = '\0';
-	for (unsigned int i = 0; i < c->rx.pools && at + 1 < n; i++) {
-		if (i)
-			text[at++] = '+';
-		rxpool_queues_text(c->rx.rail[i].pool, text + at, n - at);
-		at += strlen(text + at);
-	}
-	return text;
-}
-
 static void busy_poll(const struct devmem_conn *c)
 {
 	unsigned int us = ctx_options(c->ctx)->busy_poll;
@@ -542,55 +508,10 @@ static void busy_poll(const struct devmem_conn *c)
 
 void conn_established(struct devmem_conn *c, const char *reason)
 {
-	const struct devmem_nic_props *nic = &c->dev->info;
-	char peer[ADDR_TEXT], queues[DEVMEM_MAX_RAILS * 80];
-
 	c->established = true;
 	busy_poll(c);
-	addr_text(&c->peer, false, peer, sizeof(peer));
-	if (c->is_sender && nic->devmem_tx)
-		INFO("path send open nic=%s peer=%s tx=devmem flows=%u rails=%u",
-		     nic->name, peer, c->flows, c->rails);
-	else if (c->is_sender)
-		INFO("path send open nic=%s peer=%s tx=host flows=%u rails=%u "
-		     "reason=\"%s\"",
-		     nic->name, peer, c->flows, c->rails, nic->tx_reason);
-	else if (c->rx.pools)
-		INFO("path recv open nic=%s peer=%s rx=devmem region=%s "
-		     "queues=%s flows=%u rails=%u",
-		     nic->name, peer, c->rx.rail[0].pool->region.ops->name,
-		     queues_text(c, queues, sizeof(queues)), c->flows,
-		     c->rails);
-	else
-		INFO("path recv open nic=%s peer=%s rx=host flows=%u rails=%u "
-		     "reason=\"%s\"",
-		     nic->name, peer, c->flows, c->rails, reason);
+	path_opened(c, reason);
 	worker_join(c);
-}
-
-static void log_done(const struct devmem_conn *c)
-{
-	const struct devmem_stats *s = &c->stats;
-	char peer[ADDR_TEXT];
-
-	addr_text(&c->peer, false, peer, sizeof(peer));
-	if (c->is_sender)
-		INFO("path send done nic=%s peer=%s tx=%s devmem=%" PRIu64
-		     " host=%" PRIu64 " inline=%" PRIu64 " zerocopy=%" PRIu64
-		     " grants=%" PRIu64 " messages=%" PRIu64,
-		     c->dev->info.name, peer, tx_path(s), s->bytes_devmem,
-		     s->bytes_host, s->bytes_inline, s->bytes_zerocopy,
-		     s->grants, s->messages);
-	else
-		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
-		     " linear=%" PRIu64 " host=%" PRIu64 " inline=%" PRIu64
-		     " frags=%" PRIu64 " tokens=%" PRIu64 " returned=%" PRIu64
-		     " dontneed=%" PRIu64 " grants=%" PRIu64
-		     " messages=%" PRIu64,
-		     c->dev->info.name, peer, rx_path(c), s->bytes_devmem,
-		     s->bytes_linear, s->bytes_host, s->bytes_inline, s->frags,
-		     s->tokens_received, s->tokens_returned, s->dontneed_calls,
-		     s->grants, s->messages);
 }
 
 /*
@@ -615,7 +536,7 @@ void conn_free(struct devmem_conn *c)
 	control_close(c);
 	control_free(&c->control);
 	if (c->established)
-		log_done(c);
+		path_done(c);
 	free(c->flow);
 	mr_free_all(c);
 	pthread_mutex_destroy(&c->mr_lock);

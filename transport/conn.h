@@ -375,6 +375,10 @@ int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
 	     uint8_t **at, struct txmem *const **mem);
 void mr_free_all(struct devmem_conn *c);
 
+/* path.c: @reason: why not by devmem, of a receiver. */
+void path_opened(const struct devmem_conn *c, const char *reason);
+void path_done(const struct devmem_conn *c);
+
 /* context.c */
 const struct devmem_options *ctx_options(const struct devmem *d);
 void ctx_add(struct devmem *d, struct devmem_conn *c);

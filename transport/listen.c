@@ -17,20 +17,12 @@
 #include "nic.h"
 #include "rxpool.h"
 #include "sock.h"
+#include "strangers.h"
 
 #define BACKLOG	    128
-#define STRANGERS   64 /* the oldest gives way to a newer one */
-#define STRANGER_MS 10000
 #define HALVES	    8 /* peers that proved themselves at once */
 #define HALF_MS	    60000
 #define ACCEPTS	    32 /* connections taken in one call */
-
-struct stranger {
-	int fd;
-	uint64_t deadline;
-	struct sockaddr_storage peer;
-	struct wire_reader in;
-};
 
 /* A peer that has the key, whose flows are not there yet. */
 struct half {
@@ -59,23 +51,10 @@ struct devmem_listener {
 	uint8_t key[WIRE_KEY_BYTES];
 	int control_fd;
 	bool warned;
-	struct stranger stranger[STRANGERS]; /* oldest first */
-	unsigned int strangers;
+	struct strangers strangers;
 	struct half half[HALVES];
 	unsigned int halves;
 };
-
-static void stranger_drop(struct devmem_listener *l, unsigned int i,
-			  bool close_fd)
-{
-	struct stranger *s = &l->stranger[i];
-
-	if (close_fd)
-		close(s->fd);
-	wire_reader_free(&s->in);
-	l->strangers--;
-	memmove(s, s + 1, (l->strangers - i) * sizeof(*s));
-}
 
 static void half_drop(struct devmem_listener *l, unsigned int i, bool free_it)
 {
@@ -94,8 +73,7 @@ struct devmem_listener *listener_next(const struct devmem_listener *l)
 
 void listener_free(struct devmem_listener *l)
 {
-	while (l->strangers)
-		stranger_drop(l, l->strangers - 1, true);
+	strangers_drop_all(&l->strangers);
 	while (l->halves)
 		half_drop(l, l->halves - 1, true);
 	if (l->control_fd >= 0)
@@ -212,72 +190,11 @@ DEVMEM_API void devmem_listener_close(struct devmem_listener *l)
  */
 static void accept_failed(struct devmem_listener *l, int err)
 {
-	if (err == -EAGAIN || l->warned)
+	if (!err || err == -EAGAIN || l->warned)
 		return;
 	l->warned = true;
 	WARN("accepting connections on %s: %s", l->dev->info.name,
 	     strerror(-err));
-}
-
-static void accept_strangers(struct devmem_listener *l)
-{
-	for (int i = 0; i < ACCEPTS; i++) {
-		struct sockaddr_storage peer;
-		struct stranger *s;
-		int fd = sock_accept(l->control_fd, &peer);
-
-		if (fd < 0) {
-			accept_failed(l, fd);
-			return;
-		}
-		if (l->strangers == STRANGERS)
-			stranger_drop(l, 0, true);
-		s = &l->stranger[l->strangers];
-		memset(s, 0, sizeof(*s));
-		if (wire_reader_init(&s->in, 1024, 512)) {
-			close(fd);
-			return;
-		}
-		s->fd = fd;
-		s->peer = peer;
-		s->deadline = now_ms() + STRANGER_MS;
-		l->strangers++;
-	}
-}
-
-static bool key_matches(const uint8_t *a, const uint8_t *b)
-{
-	uint8_t diff = 0;
-
-	/* All bytes, always: timing must not tell how many were right. */
-	for (int i = 0; i < WIRE_KEY_BYTES; i++)
-		diff |= a[i] ^ b[i];
-	return !diff;
-}
-
-/* A stranger's HELLO: 1 if it is a peer, 0 if it may become one, else -errno. */
-static int read_hello(struct devmem_listener *l, struct stranger *s,
-		      struct wire_hello *hello)
-{
-	const uint8_t *payload;
-	struct wire_hdr h;
-	size_t room;
-	uint8_t *p = wire_reader_space(&s->in, &room);
-	ssize_t n = recv(s->fd, p, room, MSG_DONTWAIT);
-	int rc;
-
-	if (!n || (n < 0 && errno != EAGAIN && errno != EINTR))
-		return -ECONNRESET;
-	if (n > 0)
-		wire_reader_filled(&s->in, (size_t)n);
-	rc = wire_reader_peek(&s->in, &h, &payload);
-	if (rc <= 0)
-		return rc ?: now_ms() > s->deadline ? -ETIMEDOUT : 0;
-	if (h.type != WIRE_HELLO || wire_get_hello(payload, h.len, hello) ||
-	    !key_matches(hello->key, l->key))
-		return -EPROTO;
-	wire_reader_consume(&s->in);
-	return 1;
 }
 
 /* A stranger with the key becomes a connection, half made. */
@@ -325,20 +242,23 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 
 static void meet_strangers(struct devmem_listener *l)
 {
-	for (unsigned int i = 0; i < l->strangers;) {
+	struct strangers *s = &l->strangers;
+
+	for (unsigned int i = 0; i < s->count;) {
+		struct stranger *one = &s->one[i];
 		struct wire_hello hello;
 		int rc = 0;
 
 		if (l->halves < HALVES)
-			rc = read_hello(l, &l->stranger[i], &hello);
+			rc = stranger_hello(one, l->key, &hello);
 		if (!rc) {
 			i++;
 			continue;
 		}
-		if (rc == 1 && !promote(l, &l->stranger[i], &hello))
-			stranger_drop(l, i, false);
+		if (rc == 1 && !promote(l, one, &hello))
+			strangers_drop(s, i, false);
 		else
-			stranger_drop(l, i, true);
+			strangers_drop(s, i, true);
 	}
 }
 
@@ -587,7 +507,8 @@ DEVMEM_API int devmem_accept(struct devmem_listener *l,
 			     struct devmem_conn **out)
 {
 	*out = NULL;
-	accept_strangers(l);
+	accept_failed(l, strangers_accept(&l->strangers, l->control_fd,
+					  ACCEPTS));
 	meet_strangers(l);
 	for (unsigned int i = 0; i < l->ports; i++)
 		accept_flows(l, &l->port[i]);
