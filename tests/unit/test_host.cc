@@ -8,6 +8,8 @@
 #include <linux/capability.h>
 #include <sys/syscall.h>
 
+#include <atomic>
+
 Kernel host_kernel;
 
 extern "C" ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags);
@@ -109,6 +111,35 @@ TEST_F(Host, WhoMayNotBusyPollIsToldTheRemedyAndGoesOn)
 	for (int set : busy_poll_values())
 		EXPECT_EQ(set, may ? 77 : 0);
 	exchange({1000, 100000});
+}
+
+/* Where control's socket is full between two messages it is room that wakes it. */
+TEST_F(Host, AThreadWaitsForRoomAndNotForItsNextLook)
+{
+	std::atomic<Clock::rep> full_until{0};
+	std::vector<Clock::duration> took;
+
+	options.threads = 1;
+	start();
+	ASSERT_FALSE(HasFatalFailure());
+	host_kernel.sendmsg = [&](int fd, const struct msghdr *msg, int flags) {
+		if (Clock::now().time_since_epoch().count() < full_until) {
+			errno = EAGAIN;
+			return ssize_t(-1);
+		}
+		return __real_sendmsg(fd, msg, flags);
+	};
+	for (int i = 0; i < 15; i++) {
+		auto begin = Clock::now();
+
+		full_until = (begin + std::chrono::milliseconds(5))
+				     .time_since_epoch()
+				     .count();
+		exchange({5000});
+		took.push_back(Clock::now() - begin);
+	}
+	std::nth_element(took.begin(), took.begin() + 7, took.end());
+	EXPECT_LT(took[7], std::chrono::milliseconds(50));
 }
 
 /* Messages of which several go in one call, cut wherever the kernel likes. */
