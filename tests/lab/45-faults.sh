@@ -71,3 +71,11 @@ nic_gone()
 	: >"$nics"
 }
 t "the NIC taken away, with the queues" 60 nic_gone
+
+# By whoever: the rest arrives in host memory, and the NIC is as before at the end.
+unbound()
+{
+	make_pair
+	timeout 50 "$LAB_BUILD/tests/lab/unbound" h0 h1 || fail "unbound failed"
+}
+t "the queues unbound under way" 60 unbound
