@@ -479,12 +479,10 @@ DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 				  struct devmem_stats *s)
 {
 	struct devmem_conn *mine = (struct devmem_conn *)(uintptr_t)c;
-	bool worked = c->worker;
 
-	worker_leave(mine);
+	worker_suspend(mine);
 	*s = c->stats;
-	if (worked)
-		worker_join(mine);
+	worker_resume(mine);
 }
 
 static void busy_poll(const struct devmem_conn *c)

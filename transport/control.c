@@ -118,6 +118,12 @@ int control_flush(struct devmem_conn *c)
 	return flush(c, 0);
 }
 
+static void put_inline_hdr(struct control *k, const struct devmem_request *r)
+{
+	control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
+						(uint32_t)r->size));
+}
+
 /* A message that is copied behind its header: cheaper than a vector. */
 static int put_small(struct devmem_conn *c, struct devmem_request *r)
 {
@@ -125,8 +131,7 @@ static int put_small(struct devmem_conn *c, struct devmem_request *r)
 
 	if (!control_has_room(k, WIRE_HEADER_BYTES + r->size))
 		return 0;
-	control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
-						(uint32_t)r->size));
+	put_inline_hdr(k, r);
 	if (r->size)
 		memcpy(control_put(k), r->addr, r->size);
 	control_put_done(k, r->size);
@@ -234,8 +239,7 @@ static int send_by_reference(struct devmem_conn *c, struct devmem_request *r)
 	if (k->inlining != r) {
 		if (!control_has_room(k, WIRE_HEADER_BYTES))
 			return 0;
-		control_put_done(k, wire_put_inline_hdr(control_put(k), r->seq,
-							(uint32_t)r->size));
+		put_inline_hdr(k, r);
 		k->inlining = r;
 	}
 	rc = flush(c, MSG_MORE);

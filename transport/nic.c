@@ -212,8 +212,7 @@ static int add_rail(struct device *dev, int nic)
 	for (unsigned int i = 0; i < dev->rails; i++)
 		if (info->rail[i] == nic)
 			return -EINVAL;
-	snprintf(info->name + at, sizeof(info->name) - at, "%s%s",
-		 at ? "+" : "", more->name);
+	snprintf(info->name + at, sizeof(info->name) - at, "+%s", more->name);
 	info->speed_mbps += more->speed_mbps;
 	/* All of them, or the first reason why not. */
 	if (info->devmem_rx && !more->devmem_rx) {
@@ -273,21 +272,20 @@ static int add_device(const struct device *dev)
 
 int device_bond(const int *nic, unsigned int count)
 {
-	struct device dev = { .info = { .devmem_rx = true,
-					.devmem_tx = true } };
-	int rc = 0;
+	struct device dev;
+	int rc = -EINVAL;
 
 	if (count < 2 || count > DEVMEM_MAX_RAILS)
-		return -EINVAL;
+		return rc;
 	pthread_mutex_lock(&nics.lock);
-	for (unsigned int i = 0; !rc && i < count; i++)
-		rc = add_rail(&dev, nic[i]);
-	if (!rc) {
-		memcpy(dev.info.pci_path, dev.rail[0]->info.pci_path,
-		       sizeof(dev.info.pci_path));
-		dev.info.guid = dev.rail[0]->info.guid;
-		rc = add_device(&dev);
+	if (nic[0] >= 0 && nic[0] < nics.count) {
+		dev = nics.device[nic[0]];
+		dev.info.ifindex = 0;
+		rc = 0;
 	}
+	for (unsigned int i = 1; !rc && i < count; i++)
+		rc = add_rail(&dev, nic[i]);
+	rc = rc ?: add_device(&dev);
 	pthread_mutex_unlock(&nics.lock);
 	return rc;
 }

@@ -35,8 +35,7 @@ enum wire_type {
 	WIRE_DATA = 5,	/* sender: a message's size, and where its bytes are */
 	WIRE_ERROR = 6, /* either: the connection is over, and why */
 	WIRE_BYE = 7,	/* either: no more records follow */
-	WIRE_RAILS =
-		8, /* sender: addresses that its flows come from, in turn */
+	WIRE_RAILS = 8, /* sender: where its flows come from, in turn */
 };
 
 /* wire_hdr.flags */

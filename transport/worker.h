@@ -25,7 +25,7 @@ void workers_put(void);
  */
 void worker_join(struct devmem_conn *c);
 /**
- * worker_leave() - take it back. Waits, at most, for one turn of the worker.
+ * worker_leave() - take it back, to be freed. Waits, at most, for one turn of the worker.
  * Nothing happens if it belongs to none.
  */
 void worker_leave(struct devmem_conn *c);
