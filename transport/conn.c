@@ -480,9 +480,11 @@ DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 {
 	struct devmem_conn *mine = (struct devmem_conn *)(uintptr_t)c;
 
+	pthread_mutex_lock(&mine->mr_lock);
 	worker_suspend(mine);
 	*s = c->stats;
 	worker_resume(mine);
+	pthread_mutex_unlock(&mine->mr_lock);
 }
 
 static void busy_poll(const struct devmem_conn *c)

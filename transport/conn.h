@@ -186,7 +186,7 @@ struct devmem_conn {
 	struct receiver rx;
 	struct sender tx;
 	struct devmem_stats stats;
-	pthread_mutex_t mr_lock;
+	pthread_mutex_t mr_lock; /* for mrs, and to suspend the worker */
 	struct devmem_mr *mrs;
 };
 

@@ -166,19 +166,19 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr)
 		*at = mr->next;
 	else
 		mr = NULL;
-	pthread_mutex_unlock(&c->mr_lock);
-	if (!mr)
-		return -EINVAL;
 	/*
 	 * NCCL gives its memory back before it closes, also when it aborts with
 	 * receives posted: its thread has ended then, ours has not.
 	 */
-	if (c->worker) {
+	if (mr && c->worker) {
 		worker_suspend(c);
 		if (conn_uses(c, mr))
 			conn_cancel(c);
 		worker_resume(c);
 	}
+	pthread_mutex_unlock(&c->mr_lock);
+	if (!mr)
+		return -EINVAL;
 	mr_free(mr);
 	return 0;
 }

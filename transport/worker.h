@@ -33,7 +33,7 @@ void worker_leave(struct devmem_conn *c);
 /**
  * worker_suspend() - nothing of a connection is touched until worker_resume().
  * Waits, at most, for one turn of the worker. Both do nothing if it belongs to
- * none. Any thread, one at a time for a connection.
+ * none. Any thread that holds the connection's mr_lock.
  */
 void worker_suspend(struct devmem_conn *c);
 void worker_resume(struct devmem_conn *c);

@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "hostile.h"
 
@@ -601,6 +602,34 @@ TEST_F(Worker, TouchesNoMemoryThatWasReleased)
 		link.close();
 		close();
 	}
+}
+
+/* Memory comes and goes by two threads, and counters are read meanwhile. */
+TEST_F(Worker, PausesForOneAtATime)
+{
+	std::vector<uint8_t> memory(1 << 16);
+
+	open(1);
+	Link link(ctx);
+	auto come_and_go = [&] {
+		struct devmem_mr *mr;
+
+		ASSERT_EQ(devmem_mr_host(link.rx, memory.data(), memory.size(),
+					 &mr), 0);
+		ASSERT_EQ(devmem_mr_release(link.rx, mr), 0);
+	};
+	std::thread other([&] {
+		for (int i = 0; i < 3000; i++)
+			come_and_go();
+	});
+	for (int i = 0; i < 3000; i++) {
+		struct devmem_stats s;
+
+		come_and_go();
+		devmem_conn_stats(link.rx, &s);
+	}
+	other.join();
+	EXPECT_TRUE(link.exchange(100000));
 }
 
 /* Which has copies of the connections, but not of the threads. */
