@@ -35,8 +35,7 @@ devices()
 {
 	local n
 
-	make_pair "$@"
-	add_cable "$@"
+	two_cables "$@"
 	for n in 0 1; do
 		both --device "$n"
 		grep -q "Rank  0 .* device $n dm${n}a " "$log" ||
@@ -55,8 +54,7 @@ t "each is a device, IPv6 only" 60 devices addr=6
 # By the conformance suite: T3 and T4 are about the list of devices.
 properties()
 {
-	make_pair
-	add_cable
+	two_cables
 	in_host h0 "$LAB_BUILD/tests/conformance/devmem-conformance" \
 		--gtest_filter='*T3_*:*T4_*' "$plugin" >"$log" 2>&1 || {
 		cat "$log"
@@ -76,8 +74,7 @@ chosen()	# VARIABLE VALUE NIC-NUMBER
 
 selection()
 {
-	make_pair
-	add_cable
+	two_cables
 	chosen NCCL_SOCKET_IFNAME dm1 1
 	chosen NCCL_DEVMEM_IFNAME ^dm0,lo 1
 	chosen NCCL_DEVMEM_IFNAME dm0 0

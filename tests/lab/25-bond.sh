@@ -24,12 +24,6 @@ expect_both()	# HOST NIC NIC
 		fail "$2 sent $a bytes, $3 $b"
 }
 
-two_cables()	# [option...]
-{
-	make_pair "$@"
-	add_cable "$@"
-}
-
 both_devmem()
 {
 	bonded
@@ -40,6 +34,7 @@ both_devmem()
 	expect_both h0 dm0a dm1a
 	expect_both h1 dm0b dm1b
 }
+
 apart()	# [option...]
 {
 	two_cables "$@"

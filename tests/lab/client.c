@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,77 @@ void client_handle(int peer, char *handle)
 	if (recv(peer, handle, DEVMEM_HANDLE_BYTES, MSG_WAITALL) !=
 	    DEVMEM_HANDLE_BYTES)
 		die(0, "the peer has no handle for us");
+}
+
+#define SLOTS 8
+
+static uint8_t byte_at(size_t message, size_t i)
+{
+	return (uint8_t)((message * 7919 + i) * 167 ^ i >> 8);
+}
+
+static uint8_t *slots(size_t size)
+{
+	uint8_t *p = malloc(SLOTS * size);
+
+	if (!p)
+		die(0, "no memory");
+	return p;
+}
+
+void client_stream_out(struct devmem_conn *c, size_t messages, size_t size)
+{
+	struct devmem_request *r[SLOTS] = { 0 };
+	uint8_t *buf = slots(size);
+
+	for (size_t m = 0; m < messages + SLOTS; m++) {
+		uint8_t *p = buf + m % SLOTS * size;
+		int rc;
+
+		if (r[m % SLOTS])
+			client_finish(r[m % SLOTS]);
+		r[m % SLOTS] = NULL;
+		for (size_t i = 0; i < size; i++)
+			p[i] = byte_at(m, i);
+		if (m >= messages)
+			continue; /* the last ones are written over, too */
+		rc = devmem_send(c, p, size, NULL, &r[m % SLOTS]);
+		if (rc)
+			die(rc, "devmem_send");
+	}
+	free(buf);
+}
+
+static void compare(const uint8_t *p, size_t message, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (p[i] != byte_at(message, i))
+			die(0, "message %zu is wrong at byte %zu", message, i);
+}
+
+void client_stream_in(struct devmem_conn *c, size_t messages, size_t size,
+		      void (*before)(struct devmem_conn *c, size_t message))
+{
+	struct devmem_request *r[SLOTS];
+	uint8_t *buf = slots(size);
+
+	for (size_t m = 0; m < messages + SLOTS; m++) {
+		uint8_t *p = buf + m % SLOTS * size;
+		int rc;
+
+		if (m >= SLOTS) {
+			client_finish(r[m % SLOTS]);
+			compare(p, m - SLOTS, size);
+		}
+		if (m >= messages)
+			continue;
+		if (before)
+			before(c, m);
+		rc = devmem_recv(c, p, size, NULL, &r[m % SLOTS]);
+		if (rc)
+			die(rc, "devmem_recv");
+	}
+	free(buf);
 }
 
 void client_wait_end(int peer)

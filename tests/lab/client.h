@@ -33,6 +33,14 @@ struct devmem_conn *client_connect(struct devmem *d, const void *handle);
 /* The handle goes to the peer. */
 struct devmem_listener *client_listen(struct devmem *d, int peer);
 void client_handle(int peer, char *handle);
+/*
+ * Messages of host memory that tell which they are, eight under way: the memory
+ * of each is written anew in the moment in which it is done.
+ */
+void client_stream_out(struct devmem_conn *c, size_t messages, size_t size);
+/* Compares each. @before, which may be NULL, is called ahead of each receive. */
+void client_stream_in(struct devmem_conn *c, size_t messages, size_t size,
+		      void (*before)(struct devmem_conn *c, size_t message));
 /* Until the peer's process has ended. */
 void client_wait_end(int peer);
 

@@ -126,6 +126,12 @@ add_cable()
 	carriers
 }
 
+two_cables()	# [option...]
+{
+	make_pair "$@"
+	add_cable "$@"
+}
+
 # N hosts and a switch: dmNa in hN, dmNb a port of a bridge in namespace sw.
 make_switch()
 {

@@ -18,22 +18,9 @@
 #include "client.h"
 
 #define MESSAGES 200
-#define SLOTS	 8
 #define SIZE	 (300u << 10)
 
-static uint8_t byte_at(size_t message, size_t i)
-{
-	return (uint8_t)((message * 7919 + i) * 167 ^ i >> 8);
-}
-
-static uint8_t *slots(void)
-{
-	uint8_t *p = malloc((size_t)SLOTS * SIZE);
-
-	if (!p)
-		die(0, "no memory");
-	return p;
-}
+static uint64_t before_that; /* bytes that came by devmem */
 
 /* The numbers stay taken: the library will close them. */
 static void put_netlink_away(void)
@@ -56,48 +43,41 @@ static void put_netlink_away(void)
 		die(0, "the receiver has no netlink socket");
 }
 
+static void halfway(struct devmem_conn *c, size_t message)
+{
+	struct devmem_stats s;
+
+	if (message != MESSAGES / 2)
+		return;
+	devmem_conn_stats(c, &s);
+	before_that = s.bytes_devmem;
+	put_netlink_away();
+}
+
 static void sender(int peer)
 {
 	struct devmem *d = client_open(0, 2);
-	struct devmem_request *r[SLOTS] = { 0 };
 	char handle[DEVMEM_HANDLE_BYTES];
-	struct devmem_conn *c;
-	uint8_t *buf = slots();
 
 	client_handle(peer, handle);
-	c = client_connect(d, handle);
-	for (size_t m = 0; m < MESSAGES + SLOTS; m++) {
-		uint8_t *p = buf + m % SLOTS * SIZE;
-		int rc;
-
-		if (r[m % SLOTS])
-			client_finish(r[m % SLOTS]);
-		r[m % SLOTS] = NULL;
-		if (m >= MESSAGES)
-			continue;
-		for (size_t i = 0; i < SIZE; i++)
-			p[i] = byte_at(m, i);
-		rc = devmem_send(c, p, SIZE, NULL, &r[m % SLOTS]);
-		if (rc)
-			die(rc, "devmem_send");
-	}
+	client_stream_out(client_connect(d, handle), MESSAGES, SIZE);
 	client_wait_end(peer);
 	devmem_close(d);
-	free(buf);
 }
 
-static void check_stats(const struct devmem_conn *c, uint64_t before)
+static void check_stats(const struct devmem_conn *c)
 {
 	struct devmem_stats s;
 
 	devmem_conn_stats(c, &s);
 	printf("unbound: devmem=%llu (%llu before), host=%llu linear=%llu "
 	       "tokens=%llu\n",
-	       (unsigned long long)s.bytes_devmem, (unsigned long long)before,
+	       (unsigned long long)s.bytes_devmem,
+	       (unsigned long long)before_that,
 	       (unsigned long long)s.bytes_host,
 	       (unsigned long long)s.bytes_linear,
 	       (unsigned long long)s.tokens_received);
-	if (!before)
+	if (!before_that)
 		die(0, "nothing came by devmem before");
 	if (s.bytes_host < MESSAGES / 4 * (uint64_t)SIZE)
 		die(0, "too little came by host memory after");
@@ -111,35 +91,10 @@ static void receiver(int peer)
 	struct devmem *d = client_open(DEVMEM_REQUIRE_RX, 2);
 	struct devmem_listener *l = client_listen(d, peer);
 	struct devmem_conn *c = client_accept(l);
-	struct devmem_request *r[SLOTS];
-	struct devmem_stats s = { 0 };
-	uint8_t *buf = slots();
 
-	for (size_t m = 0; m < MESSAGES + SLOTS; m++) {
-		uint8_t *p = buf + m % SLOTS * SIZE;
-		int rc;
-
-		if (m >= SLOTS) {
-			client_finish(r[m % SLOTS]);
-			for (size_t i = 0; i < SIZE; i++)
-				if (p[i] != byte_at(m - SLOTS, i))
-					die(0,
-					    "message %zu is wrong at byte %zu",
-					    m - SLOTS, i);
-		}
-		if (m == MESSAGES / 2) {
-			devmem_conn_stats(c, &s);
-			put_netlink_away();
-		}
-		if (m >= MESSAGES)
-			continue;
-		rc = devmem_recv(c, p, SIZE, NULL, &r[m % SLOTS]);
-		if (rc)
-			die(rc, "devmem_recv");
-	}
-	check_stats(c, s.bytes_devmem);
+	client_stream_in(c, MESSAGES, SIZE, halfway);
+	check_stats(c);
 	devmem_close(d);
-	free(buf);
 }
 
 int main(int argc, char **argv)
