@@ -296,6 +296,8 @@ DEVMEM_API int devmem_mr_release(struct devmem_conn *c, struct devmem_mr *mr);
  * the order of these calls.
  * @mr: covers [addr, addr + size), or NULL for host memory
  *
+ * The end of a message may be kept back to go with the next one, while earlier
+ * ones are under way, until a call of devmem_test().
  * The memory must not change before the request is done. Memory that the
  * interface reads by itself, or the kernel by reference, is done when the peer's
  * TCP has it, and up to 512 KiB that were sent behind it. After a failure or

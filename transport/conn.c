@@ -445,7 +445,7 @@ static int test_here(struct devmem_request *r, int *rc)
 {
 	struct devmem_conn *c = r->conn;
 
-	if (!request_done(c, r) && !c->err)
+	if ((!request_done(c, r) || control_overdue(c)) && !c->err)
 		progress(c);
 	return request_over(c, r, rc);
 }

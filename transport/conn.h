@@ -104,7 +104,10 @@ struct control {
 	 * and nothing else comes, before its end.
 	 */
 	struct devmem_request *inlining;
-	size_t ahead; /* bytes worth reading before it is known whose */
+	size_t ahead;	    /* bytes worth reading before it is known whose */
+	size_t packet;	    /* bytes of a full one, */
+	unsigned int asked; /* and calls that wanted to know */
+	unsigned int held;  /* calls since the end of a message was kept back */
 	struct tx_sends *sends; /* as of a flow */
 };
 
@@ -146,6 +149,7 @@ struct sender {
 	struct zerocopy zerocopy;
 	uint64_t emit_seq; /* message whose DATA is to be sent next */
 	bool announced;	   /* its size has been sent ahead of a grant */
+	bool fresh;	   /* a message was posted since the last call */
 	size_t chunk_bytes;
 	/* Grants for messages that are not posted here yet. */
 	struct early_grant {
@@ -296,6 +300,11 @@ void control_put_done(struct control *k, size_t n);
  */
 int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
 			unsigned int count);
+/*
+ * Is the end of a message, which was kept back for the next one, to go now? To be
+ * asked in calls that have nothing else to do.
+ */
+bool control_overdue(struct devmem_conn *c);
 /* May a record begin now? */
 bool control_may_speak(const struct devmem_conn *c);
 int control_flush(struct devmem_conn *c);

@@ -18,6 +18,10 @@
 #define SMALL_BYTES 256
 /* Bytes of a message to give to the kernel in one call. */
 #define CONTROL_TURN ((size_t)4 << 20)
+/* The most that is kept back of a message. */
+#define TAIL_BYTES 4096
+/* Of so many calls one asks how large a packet is. */
+#define PACKET_CALLS 16
 
 int control_init(struct control *k, int fd)
 {
@@ -210,6 +214,58 @@ static int batch_sent(struct devmem_conn *c, const struct batch *b,
 	return (int)i;
 }
 
+/* Does the caller send one message after the other? */
+static bool in_a_row(const struct devmem_conn *c,
+		     const struct devmem_request *r)
+{
+	uint64_t before = (r->seq - 1) % DEVMEM_MAX_REQUESTS;
+
+	return c->tx.fresh && __atomic_load_n(&c->state[before],
+					      __ATOMIC_RELAXED) != REQUEST_FREE;
+}
+
+/* What a packet holds; that grows with the peer's window. */
+static size_t packet_bytes(struct control *k)
+{
+	if (k->asked++ % PACKET_CALLS == 0)
+		k->packet = sock_mss(k->fd);
+	return k->packet;
+}
+
+/*
+ * How much of a batch, whose last message is @r, is to be sent now: full packets,
+ * as one that is not costs as much, in both kernels. What a message has beyond
+ * them can go with the next one; if none follows, it goes with the next call.
+ */
+static size_t batch_due(struct devmem_conn *c, const struct batch *b,
+			const struct devmem_request *r)
+{
+	size_t most = conn_within_budget(c, CONTROL_TURN), packet, over;
+
+	if (b->bytes <= most && (r->alone || !in_a_row(c, r)))
+		return b->bytes;
+	packet = packet_bytes(&c->control);
+	if (b->bytes > most)
+		return most < packet ? most : most - most % packet;
+	over = b->bytes % packet;
+	return r->size > packet && over <= TAIL_BYTES ? b->bytes - over :
+							b->bytes;
+}
+
+static void batch_cut(struct batch *b, size_t due)
+{
+	for (unsigned int i = 0; i < b->iovs; i++) {
+		size_t *len = &b->iov[i].iov_len;
+
+		*len = *len < due ? *len : due;
+		due -= *len;
+		if (!due) {
+			b->iovs = i + 1;
+			break;
+		}
+	}
+}
+
 static int send_copied(struct devmem_conn *c, struct devmem_request *const *r,
 		       unsigned int count)
 {
@@ -217,11 +273,16 @@ static int send_copied(struct devmem_conn *c, struct devmem_request *const *r,
 	uint64_t since = zerocopy_clock(c, r[0]);
 	struct msghdr msg;
 	struct batch b;
+	size_t due;
 	ssize_t n;
 
 	batch_fill(&b, k, r, count);
-	msg = (struct msghdr){ .msg_iov = b.iov,
-			       .msg_iovlen = conn_cut(c, b.iov, b.iovs) };
+	due = batch_due(c, &b, r[count - 1]);
+	k->held = due < b.bytes;
+	if (!due)
+		return 0;
+	batch_cut(&b, due);
+	msg = (struct msghdr){ .msg_iov = b.iov, .msg_iovlen = b.iovs };
 	n = sendmsg(k->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return send_failed(c, errno);
@@ -275,6 +336,11 @@ int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
 	while (n < count && !r[0]->alone && !r[n]->alone)
 		n++;
 	return send_copied(c, r, n);
+}
+
+bool control_overdue(struct devmem_conn *c)
+{
+	return c->control.held && ++c->control.held > 2;
 }
 
 bool control_may_speak(const struct devmem_conn *c)

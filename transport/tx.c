@@ -28,6 +28,7 @@ void tx_post(struct devmem_conn *c, struct devmem_request *r)
 		&c->tx.early[r->seq % DEVMEM_MAX_REQUESTS];
 
 	r->total = r->size;
+	c->tx.fresh = true;
 	zerocopy_post(c, r);
 	if (e->seq == r->seq)
 		r->granted = e->upto < r->size ? (size_t)e->upto : r->size;
@@ -320,6 +321,7 @@ int tx_progress(struct devmem_conn *c)
 	}
 	if (!rc && !moved)
 		rc = conn_idle(c);
+	c->tx.fresh = false;
 	if (rc || !c->control.eof)
 		return rc;
 	/*

@@ -6,6 +6,7 @@
 #include "host_pair.h"
 
 #include <linux/capability.h>
+#include <netinet/tcp.h>
 #include <sys/syscall.h>
 
 #include <atomic>
@@ -167,11 +168,142 @@ TEST_F(Host, MessagesAreWholeHoweverLittleTheKernelTakesAtOnce)
 
 		for (size_t &size : sizes)
 			size = pick({0, 1, 255, 256, 257, 300, 1000, 9000,
-				     size_t(random() % 20000)});
+				     70000, size_t(random() % 20000)});
 		exchange(sizes);
 		ASSERT_FALSE(HasFailure()) << "round " << round;
 	}
 	EXPECT_GT(longest, 5u) << "no two messages went in one call";
+}
+
+/*
+ * What a message has beyond full packets may wait for the next message, but for
+ * nothing else, and for no more than a call.
+ */
+class Packets : public HostPair {
+protected:
+	/* Messages that are a little more than full packets. */
+	static constexpr size_t size = 64 << 10, most = 8;
+
+	void SetUp() override
+	{
+		HostPair::SetUp();
+		options.zerocopy = DEVMEM_ZEROCOPY_OFF;
+		start();
+		host_kernel.sendmsg = [&](int fd, const struct msghdr *msg,
+					  int flags) {
+			ssize_t n = __real_sendmsg(fd, msg, flags);
+			socklen_t len = sizeof(int);
+			int now = 0;
+
+			getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &now, &len);
+			same = now == packet ? same + 1 : 0;
+			packet = now;
+			if (n > 0)
+				sent.push_back(size_t(n));
+			return n;
+		};
+	}
+	/* Receives are posted, then sends. */
+	void post(int count)
+	{
+		for (int i = 0; i < count; i++)
+			ASSERT_EQ(devmem_recv(receiver, to[i], size, nullptr,
+					      &in[i]), 0);
+		for (int i = 0; i < count; i++)
+			ASSERT_EQ(devmem_send(sender, from, size, nullptr,
+					      &out[i]), 0);
+	}
+	bool arrives(int i)
+	{
+		return poll_until([&] {
+			return devmem_test(in[i], nullptr) == 0;
+		});
+	}
+	/* All that is on its way comes, and that is not all of message @i. */
+	bool lacks_its_end(int i)
+	{
+		uint64_t before;
+		int calls = 0;
+
+		do {
+			before = inline_bytes();
+			if (devmem_test(in[i], nullptr) != -EAGAIN)
+				return false;
+		} while (inline_bytes() != before || ++calls < 1000);
+		return true;
+	}
+	int test(struct devmem_request *r)
+	{
+		return devmem_test(r, nullptr);
+	}
+
+	std::vector<size_t> sent;
+	/* Bytes of one, and for how many calls it has been so. */
+	int packet = 0, same = 0;
+	struct devmem_request *in[most], *out[most];
+	uint8_t from[size] = {}, to[most][size];
+
+private:
+	uint64_t inline_bytes()
+	{
+		struct devmem_stats stats;
+
+		devmem_conn_stats(receiver, &stats);
+		return stats.bytes_inline;
+	}
+};
+
+TEST_F(Packets, AMessageThatIsAloneGoesWhole)
+{
+	for (int i = 0; i < 3; i++) {
+		ASSERT_NO_FATAL_FAILURE(post(1));
+		EXPECT_TRUE(arrives(0)) << "without a call of the sender";
+		EXPECT_EQ(test(out[0]), 0);
+	}
+	EXPECT_EQ(sent, std::vector<size_t>(3, size + WIRE_HEADER_BYTES));
+}
+
+TEST_F(Packets, TheEndOfAMessageGoesWhenItIsAskedFor)
+{
+	ASSERT_NO_FATAL_FAILURE(post(2));
+	EXPECT_TRUE(arrives(0));
+	EXPECT_TRUE(lacks_its_end(1));
+	EXPECT_EQ(test(out[0]), 0);
+	EXPECT_EQ(test(out[1]), 0);
+	EXPECT_TRUE(arrives(1));
+}
+
+TEST_F(Packets, TheEndOfAMessageWaitsForOneCallAboutOthers)
+{
+	ASSERT_NO_FATAL_FAILURE(post(4));
+	EXPECT_TRUE(arrives(0));
+	EXPECT_TRUE(arrives(1));
+	EXPECT_TRUE(arrives(2));
+	EXPECT_EQ(test(out[0]), 0);
+	EXPECT_TRUE(lacks_its_end(3));
+	EXPECT_EQ(test(out[1]), 0);
+	EXPECT_TRUE(arrives(3));
+	EXPECT_EQ(test(out[2]), 0);
+	EXPECT_EQ(test(out[3]), 0);
+}
+
+TEST_F(Packets, AreFullWhereMessagesFollowEachOther)
+{
+	/* They grow with the window, which begins small. */
+	for (int round = 0; round < 100 && same < 64; round++) {
+		sent.clear();
+		ASSERT_NO_FATAL_FAILURE(post(most));
+		for (int i = 0; i < int(most); i++) {
+			EXPECT_EQ(test(out[i]), 0);
+			EXPECT_TRUE(arrives(i));
+		}
+	}
+	ASSERT_GE(same, 64);
+	ASSERT_EQ(sent.size(), most + 1);
+	/* The first one is alone; the last call is for what is left. */
+	for (size_t i = 1; i < most; i++)
+		EXPECT_EQ(sent[i] % size_t(packet), 0u) << sent[i];
+	EXPECT_LE(sent[most], 4096u);
 }
 
 } // namespace
