@@ -175,6 +175,27 @@ TEST_F(Host, MessagesAreWholeHoweverLittleTheKernelTakesAtOnce)
 	EXPECT_GT(longest, 5u) << "no two messages went in one call";
 }
 
+/* Left to itself the kernel has megabytes on their way, which no cache holds. */
+TEST_F(Host, WithinAHostLittleIsOnItsWay)
+{
+	int most = 0;
+
+	start();
+	ASSERT_FALSE(HasFatalFailure());
+	host_kernel.sendmsg = [&](int fd, const struct msghdr *msg, int flags) {
+		socklen_t len = sizeof(int);
+		int now = 0;
+
+		EXPECT_EQ(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &len), 0);
+		most = std::max(most, now);
+		return __real_sendmsg(fd, msg, flags);
+	};
+	for (int i = 0; i < 4; i++)
+		exchange(std::vector<size_t>(8, 1 << 20));
+	EXPECT_GT(most, 0);
+	EXPECT_LE(most, 1 << 20);
+}
+
 /*
  * What a message has beyond full packets may wait for the next message, but for
  * nothing else, and for no more than a call.
