@@ -344,6 +344,7 @@ TEST_F(Worker, IsAwakeSoonAfterAPost)
 	open(1);
 	Link link(ctx);
 	std::vector<uint8_t> from(100, 0x42), to(100), never(100);
+	int late = 0;
 
 	for (int round = 0; round < 20; round++) {
 		/* Also with something that it waits for. */
@@ -352,10 +353,12 @@ TEST_F(Worker, IsAwakeSoonAfterAPost)
 		auto start = Clock::now();
 		auto *out = link.send(from);
 		ASSERT_EQ(Link::finish(in), 0);
-		EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(50));
+		late += Clock::now() - start > std::chrono::milliseconds(50);
 		ASSERT_EQ(Link::finish(out), 0);
 		usleep(20000);
 	}
+	/* One that nothing wakes is late each time; a busy machine now and then. */
+	EXPECT_LT(late, 10);
 }
 
 TEST_F(Worker, CountersAreThoseOfAllMessagesSoFar)
