@@ -14,9 +14,12 @@
  *   - int results are 0 or a negative errno; -EAGAIN means "call again".
  *   - No call blocks or sleeps, but that closing, devmem_mr_release() and
  *     devmem_conn_stats() wait for what a progress thread is doing at the
- *     moment: at most a turn, and a call of the log function. Without progress threads devmem_test()
- *     makes all progress; with them (struct devmem_options.threads) it only
- *     looks, and connections move by themselves once they are made.
+ *     moment: at most a turn, and a call of the log function. The first two
+ *     also wait for what a GPU is copying for the connection: microseconds,
+ *     or a second if it does not come to an end. Without progress threads
+ *     devmem_test() makes all progress; with them (struct
+ *     devmem_options.threads) it only looks, and connections move by
+ *     themselves once they are made.
  *   - No call exits or aborts the process, whatever a peer, the kernel, the
  *     environment or a file does.
  *   - A connection and its requests belong to one thread at a time, except
@@ -67,12 +70,25 @@ enum devmem_region_kind {
 	DEVMEM_REGION_AUTO,    /* GPU memory where there is a GPU, else none */
 	DEVMEM_REGION_NONE,    /* no pool: payload arrives in host memory */
 	DEVMEM_REGION_UDMABUF, /* host memory exported by /dev/udmabuf */
+	DEVMEM_REGION_CUDA,    /* memory of an NVIDIA GPU */
+};
+
+/* How payload gets into the pool. */
+enum devmem_rx_kind {
+	DEVMEM_RX_AUTO, /* by the NIC, where that can be */
+	/*
+	 * Copied there from ordinary TCP: for tests of all that comes after, on
+	 * any interface, loopback included. The pool is a GPU's memory or, where
+	 * there is none, host memory.
+	 */
+	DEVMEM_RX_EMULATE,
 };
 
 /* Who moves payload from the pool to its destination. */
 enum devmem_gather_kind {
-	DEVMEM_GATHER_CPU,
-	DEVMEM_GATHER_NONE, /* nobody: for measurements, data stays behind */
+	DEVMEM_GATHER_AUTO, /* the CPU, or the GPU whose memory it is */
+	DEVMEM_GATHER_NONE, /* nobody: for measurements, data stays behind. Only
+			     * of a pool in host memory */
 };
 
 /* Is host memory sent by reference (MSG_ZEROCOPY), and not copied? */
@@ -112,7 +128,13 @@ struct devmem_options {
 	 */
 	const char *ifname;
 	enum devmem_region_kind region;
+	enum devmem_rx_kind rx;
 	enum devmem_gather_kind gather;
+	/*
+	 * Payload in a GPU's pool stays there, and a list of where it is goes to
+	 * the GPU: see devmem_accept_unpack().
+	 */
+	bool unpack;
 	size_t pool_bytes;    /* a multiple of the page size */
 	unsigned int queues;  /* receive queues to bind the pool to */
 	unsigned int flows;   /* TCP connections for payload by each interface,
@@ -152,16 +174,25 @@ struct devmem_nic_props {
 	char reason[160];    /* the first obstacle, "" if none */
 	bool devmem_tx;	     /* it can send from dma-bufs */
 	char tx_reason[160]; /* why not, "" if it can */
+	/*
+	 * Memory of a GPU can be registered and is received into by it. That its
+	 * interface reads it as well is devmem_tx; else it is copied to host memory
+	 * to be sent.
+	 */
+	bool gpu_memory;
+	bool gpu_dmabuf; /* the driver can export it */
+	bool unpack;	 /* see devmem_accept_unpack() */
 };
 
 /* Counters of one connection. Those in bytes count payload only. */
 struct devmem_stats {
 	uint64_t messages;
-	uint64_t bytes_inline; /* on the control connection */
-	uint64_t bytes_devmem; /* received into the pool, or sent by the NIC
+	uint64_t bytes_inline;	 /* on the control connection */
+	uint64_t bytes_devmem;	 /* received into the pool, or sent by the NIC
 				* from a dma-buf */
-	uint64_t bytes_linear; /* part of a packet that missed the pool */
-	uint64_t bytes_host;   /* flow bytes received into, or sent from, host
+	uint64_t bytes_emulated; /* received into the pool by copying */
+	uint64_t bytes_linear;	 /* part of a packet that missed the pool */
+	uint64_t bytes_host;	 /* flow bytes received into, or sent from, host
 				 * memory */
 	uint64_t frags;
 	uint64_t tokens_received;
@@ -170,6 +201,8 @@ struct devmem_stats {
 	uint64_t grants;	 /* GRANT records sent, or received */
 	uint64_t bytes_zerocopy; /* of bytes_inline and bytes_host: sent by
 				  * reference, whether the kernel copied or not */
+	uint64_t bytes_staged;	 /* of the same: from a GPU's memory, copied to
+				  * host memory first */
 };
 
 /** Fill @o with the defaults. */
@@ -284,6 +317,20 @@ DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 				struct devmem_mr **out);
 
 /**
+ * devmem_mr_gpu() - register memory of a GPU, given by its address.
+ *
+ * A sender exports it as a dma-buf and goes on as devmem_mr_dmabuf(); where it cannot
+ * be exported or the interface cannot read it, it is copied to host memory to be sent,
+ * and one INFO line says why (with DEVMEM_REQUIRE_TX: -EOPNOTSUPP and a WARN line). A
+ * receiver needs no dma-buf: the GPU itself moves payload there.
+ *
+ * -EOPNOTSUPP if it is not a GPU's memory, or not of the GPU that the connection's
+ * other memory is on. Errors as of devmem_mr_dmabuf() besides.
+ */
+DEVMEM_API int devmem_mr_gpu(struct devmem_conn *c, void *addr, size_t size,
+			     struct devmem_mr **out);
+
+/**
  * devmem_mr_release() - undo one registration. If requests that use it are under
  * way, the connection ends here (-ECANCELED), so that no progress thread touches
  * that memory any more. -EINVAL if @mr is not registered with @c (released twice,
@@ -325,6 +372,48 @@ DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
  * -ECONNRESET, -EPIPE, -ETIMEDOUT, -EPROTO, -EREMOTEIO are the peer's doing.
  */
 DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size);
+
+/*
+ * Unpacking: NCCL's kernels take payload out of the pool (docs/unpack.md).
+ */
+
+/**
+ * devmem_accept_unpack() - as devmem_accept(), of a receiver whose user unpacks, if it
+ * has a pool on a GPU and devmem_options.unpack says so: devmem_unpack_handle() tells.
+ *
+ * Messages of such a connection that are done are not whole: what the message's list
+ * names is still to be copied, then devmem_consumed() called. Lists are for receives
+ * into memory that devmem_unpack_mr() was called for; others are whole when they are
+ * done, and have a list that is empty. Receive number n has list n % 16. At most 16
+ * messages may be between devmem_recv() and devmem_consumed(): -EAGAIN for more.
+ */
+DEVMEM_API int devmem_accept_unpack(struct devmem_listener *l,
+				    struct devmem_conn **out);
+/**
+ * devmem_unpack_handle() - the address in the GPU's memory of what NCCL's kernels read
+ * (struct unpack_handle), and its size. NULL: this connection's payload is gathered.
+ */
+DEVMEM_API void *devmem_unpack_handle(const struct devmem_conn *c,
+				      size_t *bytes);
+/**
+ * devmem_unpack_off() - the next receives have no list, for good: whoever unpacks may
+ * have lost count of them. The connection's thread.
+ */
+DEVMEM_API void devmem_unpack_off(struct devmem_conn *c);
+/** devmem_unpack_mr() - receives into that memory are unpacked. */
+DEVMEM_API void devmem_unpack_mr(struct devmem_conn *c, struct devmem_mr *mr);
+/**
+ * devmem_recv_unlisted() - as devmem_recv(), of a message for which whoever unpacks
+ * looks for no list: it has no number there. It is consumed as all others.
+ */
+DEVMEM_API int devmem_recv_unlisted(struct devmem_conn *c, void *addr,
+				    size_t size, struct devmem_mr *mr,
+				    struct devmem_request **out);
+/**
+ * devmem_consumed() - the oldest message that is done and was not consumed is. The
+ * connection's thread. -EINVAL if there is none. Of connections without a handle: 0.
+ */
+DEVMEM_API int devmem_consumed(struct devmem_conn *c);
 
 /** Why the connection failed, in words; "" if it has not. */
 DEVMEM_API const char *devmem_conn_error(const struct devmem_conn *c);

@@ -12,6 +12,7 @@
 
 #include "conn.h"
 #include "ethioctl.h"
+#include "gpu.h"
 #include "nic.h"
 #include "sock.h"
 #include "worker.h"
@@ -108,6 +109,7 @@ int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(c->error, sizeof(c->error), fmt, ap);
 	va_end(ap);
+	ctx_withdraw(c->ctx);
 	/* Whoever sees that it failed may read why. */
 	__atomic_store_n(&c->err, err, __ATOMIC_RELEASE);
 	WARN("%s %s on %s: %s", c->is_sender ? "sending to" : "receiving from",
@@ -132,88 +134,6 @@ struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq)
 	return conn_is_active(c, seq % DEVMEM_MAX_REQUESTS) && r->seq == seq ?
 		       r :
 		       NULL;
-}
-
-bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
-	       size_t len)
-{
-	struct run *last;
-
-	if (f->count) {
-		last = &f->run[(f->first + f->count - 1) % FLOW_RUNS];
-		if (last->req == req && last->offset + last->len == offset) {
-			last->len += len;
-			f->pending += len;
-			return true;
-		}
-	}
-	if (f->count == FLOW_RUNS)
-		return false;
-	f->run[(f->first + f->count++) % FLOW_RUNS] =
-		(struct run){ .req = req, .offset = offset, .len = len };
-	f->pending += len;
-	return true;
-}
-
-unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
-		      size_t *bytes)
-{
-	unsigned int n = f->count < max ? f->count : max;
-
-	*bytes = 0;
-	for (unsigned int i = 0; i < n; i++) {
-		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
-
-		if (r->req->mem || (i && r->req->alone))
-			return i;
-		iov[i].iov_base = r->req->addr + r->offset;
-		iov[i].iov_len = r->len;
-		*bytes += r->len;
-		if (r->req->alone)
-			return i + 1;
-	}
-	return n;
-}
-
-void flow_advance(struct flow *f, size_t n)
-{
-	f->pending -= n;
-	while (n) {
-		struct run *r = &f->run[f->first];
-		size_t step = n < r->len ? n : r->len;
-
-		r->req->moved += step;
-		r->offset += step;
-		r->len -= step;
-		n -= step;
-		if (!r->len) {
-			f->first = (f->first + 1) % FLOW_RUNS;
-			f->count--;
-		}
-	}
-}
-
-unsigned int conn_cut(const struct devmem_conn *c, struct iovec *iov,
-		      unsigned int n)
-{
-	size_t left = c->budget;
-
-	for (unsigned int i = 0; i < n; i++) {
-		if (iov[i].iov_len >= left) {
-			iov[i].iov_len = left;
-			return i + 1;
-		}
-		left -= iov[i].iov_len;
-	}
-	return n;
-}
-
-bool conn_runs_left(const struct devmem_conn *c)
-{
-	for (unsigned int i = 0; i < c->flows; i++)
-		if (c->flow[i].count)
-			return true;
-	return false;
 }
 
 /* Calls that move nothing between two looks at the clock. */
@@ -275,7 +195,8 @@ bool conn_is_posted(struct devmem_conn *c)
 
 bool conn_under_way(struct devmem_conn *c)
 {
-	return c->oldest < c->next_seq || conn_is_posted(c);
+	return c->oldest < c->next_seq || conn_is_posted(c) ||
+	       rx_unpack_pending(c);
 }
 
 static void take_posted(struct devmem_conn *c)
@@ -303,8 +224,14 @@ static int request_over(struct devmem_conn *c, const struct devmem_request *r,
 {
 	bool done = request_done(c, r);
 
-	if (!done && !c->err)
+	/* What has come before the connection ended still counts. */
+	if (!done && (!c->err || (!c->is_sender && rx_gathering(c, r))))
 		return -EAGAIN;
+	if (done && c->rx.unpack)
+		done = !rx_unpack_done(c, r);
+	/* A GPU was done with what it read after we had last looked. */
+	if (done && !c->err && r->ticket)
+		rx_settle(c);
 	*rc = done ? 0 : c->err;
 	c->stats.messages += done;
 	/* Runs of a failed request stay behind; nothing looks at them again. */
@@ -328,8 +255,9 @@ static uint64_t work_done(const struct devmem_conn *c)
 {
 	const struct devmem_stats *s = &c->stats;
 
-	return s->bytes_inline + s->bytes_devmem + s->bytes_linear +
-	       s->bytes_host + s->grants + c->next_seq + c->oldest;
+	return s->bytes_inline + s->bytes_devmem + s->bytes_emulated +
+	       s->bytes_linear + s->bytes_host + s->bytes_staged + s->grants +
+	       c->next_seq + c->oldest;
 }
 
 bool conn_turn(struct devmem_conn *c, bool late)
@@ -358,13 +286,34 @@ bool conn_uses(const struct devmem_conn *c, const struct devmem_mr *mr)
 	return false;
 }
 
+void conn_gather_wait(struct devmem_conn *c)
+{
+	uint64_t ticket = c->is_sender ? stage_ticket(c) :
+					 __atomic_load_n(&c->rx.last_ticket,
+							 __ATOMIC_ACQUIRE);
+
+	if (ticket)
+		gather_wait(c->is_sender ? c->gpu->gather : c->rx.gather,
+			    ticket);
+}
+
 void conn_cancel(struct devmem_conn *c)
 {
 	if (c->err)
 		return;
+	ctx_withdraw(c->ctx);
 	snprintf(c->error, sizeof(c->error),
 		 "memory was released while requests used it");
 	__atomic_store_n(&c->err, -ECANCELED, __ATOMIC_RELEASE);
+}
+
+/* A GPU that gathers sees only memory that it was told of. */
+static bool may_be_unregistered(const struct devmem_conn *c,
+				const struct devmem_request *r)
+{
+	if (!c->is_sender && c->rx.pools && c->gpu)
+		return !r->size;
+	return r->addr || !r->size;
 }
 
 /* The next request, the caller's to fill in and to post. */
@@ -373,24 +322,17 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 {
 	uint64_t slot = c->posted % DEVMEM_MAX_REQUESTS;
 	struct devmem_request *r = &c->request[slot];
-	struct txmem *const *mem = NULL;
-	uint8_t *at = addr;
 	int rc = conn_err(c);
 
 	*out = NULL;
 	if (rc)
 		return rc;
-	if (mr ? mr_place(mr, addr, size, &at, &mem) : size && !addr)
-		return -EINVAL;
 	if (__atomic_load_n(&c->state[slot], __ATOMIC_ACQUIRE) != REQUEST_FREE)
 		return -EAGAIN;
+	*r = (struct devmem_request){ .conn = c, .addr = addr, .size = size };
+	if (mr ? mr_place(mr, addr, size, r) : !may_be_unregistered(c, r))
+		return -EINVAL;
 	__atomic_store_n(&c->uses[slot], mr, __ATOMIC_RELAXED);
-	*r = (struct devmem_request){
-		.conn = c,
-		.addr = at,
-		.mem = mem,
-		.size = size,
-	};
 	*out = r;
 	return 0;
 }
@@ -425,21 +367,39 @@ DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
 	return 0;
 }
 
-DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
-			   struct devmem_mr *mr, struct devmem_request **out)
+static int receive(struct devmem_conn *c, void *addr, size_t size,
+		   struct devmem_mr *mr, bool unlisted,
+		   struct devmem_request **out)
 {
 	int rc;
 
 	if (c->is_sender)
 		return -EINVAL;
+	*out = NULL;
+	if (c->rx.unpack && rx_unpack_full(c))
+		return conn_err(c) ?: -EAGAIN;
 	rc = request_new(c, addr, size, mr, out);
 	if (rc)
 		return rc;
+	(*out)->unlisted = unlisted;
 	post(c, *out);
 	/* The peer may start now; what it sends is for devmem_test() to see. */
 	if (!c->worker)
 		rx_send_grants(c);
 	return 0;
+}
+
+DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
+			   struct devmem_mr *mr, struct devmem_request **out)
+{
+	return receive(c, addr, size, mr, c->rx.unpack_off, out);
+}
+
+DEVMEM_API int devmem_recv_unlisted(struct devmem_conn *c, void *addr,
+				    size_t size, struct devmem_mr *mr,
+				    struct devmem_request **out)
+{
+	return receive(c, addr, size, mr, true, out);
 }
 
 /* Without a worker. */
@@ -468,6 +428,8 @@ DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size)
 	}
 	if (!rc && size)
 		*size = r->total;
+	if (!rc && r->conn->rx.unpack)
+		r->conn->rx.tested++;
 	request_set(r, REQUEST_FREE);
 	return rc;
 }
@@ -540,6 +502,8 @@ void conn_free(struct devmem_conn *c)
 	ctx_remove(c->ctx, c);
 	if (!c->is_sender)
 		rx_free(c);
+	rx_unpack_free(c);
+	stage_free(c);
 	for (unsigned int i = 0; i < c->flows; i++) {
 		struct flow *f = &c->flow[i];
 
@@ -555,6 +519,7 @@ void conn_free(struct devmem_conn *c)
 		path_done(c);
 	free(c->flow);
 	mr_free_all(c);
+	gpu_put(c->gpu);
 	pthread_mutex_destroy(&c->mr_lock);
 	free(c);
 }

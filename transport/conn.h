@@ -21,9 +21,12 @@
 #include "wire.h"
 
 struct device;
+struct emu_flow;
+struct gpu;
 struct rxpool;
 struct tx_sends;
 struct txmem;
+struct unpack;
 struct worker;
 
 /* Runs of messages that one flow has under way; a full ring holds back more. */
@@ -57,6 +60,7 @@ struct devmem_request {
 	bool announced; /* receive: total is known */
 	uint64_t seq;	/* which message of the connection */
 	uint8_t *addr;	/* as the CPU sees it, or an offset in mem */
+	bool device;	/* no: as the connection's GPU does */
 	/* Send: the dma-buf, bound to each rail, if the NICs read it themselves. */
 	struct txmem *const *mem;
 	size_t size;	 /* send: of the message. receive: room for it */
@@ -68,12 +72,27 @@ struct devmem_request {
 	bool by_reference; /* send: host memory that is not to be copied */
 	bool alone;	   /* send: in no call together with others */
 	uint64_t ticket;   /* receive: of the last gather */
+	/* Of a receiver that unpacks: */
+	bool unlisted; /* it has no list; else it is number: */
+	uint64_t number;
+	bool listed;	/* some of it is on its list */
+	bool gathered;	/* no more of it gets there */
+	uint32_t taken; /* of its list, entries that are gathered after all */
+	/* Send from a GPU without the NIC: see tx_stage.c. */
+	uint64_t stage_at; /* its first byte's place in the stage's stream */
+	size_t staged;	   /* bytes whose copy has begun */
+	size_t ready;	   /* bytes that are there to be sent */
 };
 
 /* Bytes [offset, offset + len) of a request's message. */
 struct run {
 	struct devmem_request *req;
 	size_t offset, len;
+};
+
+/* When tokens may go back: a gather is done, and so many messages are consumed. */
+struct token_gate {
+	uint64_t ticket, messages;
 };
 
 /* One TCP connection with payload only, from the sender to the receiver. */
@@ -87,8 +106,13 @@ struct flow {
 	struct run run[FLOW_RUNS];
 	unsigned int first, count;
 	size_t pending; /* bytes in these runs */
-	struct token_batch tokens;
-	uint64_t tokens_ticket; /* tokens may go back when this is done */
+	/*
+	 * Tokens may go back when their time has come. Those that wait for it
+	 * are not joined by others, whose time comes later.
+	 */
+	struct token_batch tokens, waiting;
+	struct token_gate tokens_gate, waiting_gate;
+	struct emu_flow *emu;	/* NULL: what the kernel says is true */
 	struct tx_sends *sends; /* NULL: none by reference so far */
 };
 
@@ -119,7 +143,8 @@ struct receiver {
 		struct credit_member credit;
 	} rail[DEVMEM_MAX_RAILS];
 	unsigned int pools;
-	bool devmem;	      /* there were pools when it was set up */
+	/* There were pools when it was set up, that NICs write to, or not. */
+	bool devmem, emulated;
 	size_t niov_bytes;    /* payload of one niov in the worst packing */
 	size_t unreceived;    /* bytes granted and not here yet */
 	uint64_t grant_seq;   /* oldest message that wants more grant */
@@ -127,7 +152,19 @@ struct receiver {
 	bool grants_urgent;   /* some message is granted in part only */
 	uint64_t data_seq;    /* message that the next DATA is about */
 	bool stalled;	      /* a DATA record waits for a request, or room */
-	struct gather_engine gather;
+	bool crowded;	      /* it is the engine that has no room */
+	struct gather_engine *gather; /* NULL: there is nothing to gather */
+	struct gather_engine own;     /* the CPU's */
+	uint64_t last_ticket;
+	/* Payload in the pool is left to NCCL's kernels, or NULL. */
+	struct unpack *unpack;
+	uint64_t unpack_handle; /* on the GPU */
+	bool unpack_off;	/* no receive has a list any more */
+	/* Messages that were posted, and their lists; whether each has one. */
+	uint64_t lists, settled;
+	bool has_list[DEVMEM_MAX_REQUESTS];
+	uint64_t tested;   /* messages that the user knows to be done */
+	uint64_t consumed; /* and of which it needs no more; atomic */
 };
 
 /* Are large messages from host memory sent by reference? */
@@ -151,6 +188,7 @@ struct sender {
 	bool announced;	   /* its size has been sent ahead of a grant */
 	bool fresh;	   /* a message was posted since the last call */
 	size_t chunk_bytes;
+	struct tx_stage *stage; /* NULL: nothing was sent from a GPU so far */
 	/* Grants for messages that are not posted here yet. */
 	struct early_grant {
 		uint64_t seq, upto;
@@ -161,6 +199,7 @@ struct devmem_conn {
 	struct devmem *ctx;
 	struct devmem_conn *next; /* in the context's list */
 	const struct device *dev;
+	struct gpu *gpu;    /* whose memory it can use, or NULL; held */
 	unsigned int rails; /* of the device's, how many it uses */
 	bool is_sender;
 	bool established; /* from here on it has path lines */
@@ -228,17 +267,6 @@ static inline bool conn_is_active(const struct devmem_conn *c, uint64_t slot)
 /* The active request for message @seq, or NULL. */
 struct devmem_request *conn_active(struct devmem_conn *c, uint64_t seq);
 
-bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
-	       size_t len);
-/*
- * The first runs that the CPU reads or writes, at most @max, as @iov; how many, and
- * their bytes in *bytes.
- */
-unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
-		      size_t *bytes);
-/* Drop @n bytes from the front; they have been moved. */
-void flow_advance(struct flow *f, size_t n);
-
 /**
  * conn_idle() - nothing could be moved: ends the connection if that is because
  * the peer's host is gone. Cheap enough for each such call.
@@ -254,18 +282,13 @@ struct wire_hello conn_hello(const struct devmem_conn *c);
  */
 void conn_settle(struct devmem_conn *c, bool host);
 
-/* Are there runs that flows have not moved yet? */
-bool conn_runs_left(const struct devmem_conn *c);
-
 static inline size_t conn_within_budget(const struct devmem_conn *c, size_t n)
 {
 	return n < c->budget ? n : c->budget;
 }
 
-/* Cut @n pieces to what may be moved now: how many are left. */
-unsigned int conn_cut(const struct devmem_conn *c, struct iovec *iov,
-		      unsigned int n);
-
+/* Wait until a GPU's engine has done what the connection has given it. Any thread. */
+void conn_gather_wait(struct devmem_conn *c);
 /* Is there a request that uses @mr? Any thread. */
 bool conn_uses(const struct devmem_conn *c, const struct devmem_mr *mr);
 /* Nothing moves any more: as conn_fail(), but that nobody is told. */
@@ -283,6 +306,26 @@ bool conn_under_way(struct devmem_conn *c);
  * @late: for some time there was nothing to do: look at the clock
  */
 bool conn_turn(struct devmem_conn *c, bool late);
+
+/* flow.c */
+
+bool flow_push(struct flow *f, struct devmem_request *req, size_t offset,
+	       size_t len);
+/*
+ * The first runs that the CPU reads or writes, at most @max, as @iov; how many, and
+ * their bytes in *bytes.
+ */
+unsigned int flow_iov(const struct flow *f, struct iovec *iov, unsigned int max,
+		      size_t *bytes);
+/* Drop @n bytes from the front; they have been moved. */
+void flow_advance(struct flow *f, size_t n);
+
+/* Are there runs that flows have not moved yet? */
+bool conn_runs_left(const struct devmem_conn *c);
+
+/* Cut @n pieces to what may be moved now: how many are left. */
+unsigned int conn_cut(const struct devmem_conn *c, struct iovec *iov,
+		      unsigned int n);
 
 /* control.c: each 0, -EAGAIN where noted, or the connection's error. */
 
@@ -331,11 +374,32 @@ int tx_read_records(struct devmem_conn *c);
 bool tx_done(const struct devmem_conn *c, const struct devmem_request *r);
 /* Does it wait for room in control's socket? */
 bool tx_waits_for_control(struct devmem_conn *c);
+/* Does it wait for what no socket tells of? */
+bool tx_waits_unseen(const struct devmem_conn *c);
 /* tx_devmem.c */
 /* Send of the first run, which is in a dma-buf: bytes, -EAGAIN or -errno. */
 ssize_t tx_devmem_send(struct flow *f, int flags);
 /* Could a connected socket send from @m? 0 or -errno. */
 int tx_devmem_try(int fd, const struct txmem *m);
+/* tx_stage.c */
+/* Messages from a GPU's memory may come. 0 or -ENOMEM. */
+int stage_new(struct devmem_conn *c);
+void stage_free(struct devmem_conn *c);
+/* The last copy's ticket, or 0. */
+uint64_t stage_ticket(const struct devmem_conn *c);
+/* Go on with copying what is to be sent to host memory. */
+int stage_progress(struct devmem_conn *c);
+/*
+ * Where bytes of a message from @offset on are to be sent from, and in *len how
+ * many of these that many there are in one piece.
+ */
+const uint8_t *tx_bytes(const struct devmem_request *r, size_t offset,
+			size_t *len);
+/* Up to where it may be sent, as far as it is up to this side. */
+static inline size_t tx_ready(const struct devmem_request *r)
+{
+	return r->device && !r->mem ? r->ready : r->size;
+}
 /* zerocopy.c */
 void zerocopy_init(struct devmem_conn *c);
 /* A message is to be sent: which way? */
@@ -362,13 +426,17 @@ void rx_post(struct devmem_conn *c, struct devmem_request *r);
 /* Receive into @pool, one for each rail. */
 int rx_init(struct devmem_conn *c, struct rxpool *const *pool,
 	    enum devmem_gather_kind gather, struct why *w);
-/* All flows are there: messages may come. */
-void rx_start(struct devmem_conn *c);
+/* All flows are there: messages may come. 0 or the connection's error. */
+int rx_start(struct devmem_conn *c);
 void rx_free(struct devmem_conn *c);
 int rx_progress(struct devmem_conn *c);
 /* Grant what requests want, as far as the pool allows. */
 int rx_send_grants(struct devmem_conn *c);
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r);
+/* All of it has come, and a GPU that works is bringing it to its place. */
+bool rx_gathering(struct devmem_conn *c, const struct devmem_request *r);
+/* Return tokens and credit, if nothing more is to come that would do it. */
+int rx_settle(struct devmem_conn *c);
 /* Does it wait for what no socket tells of: room in the pool, a gather? */
 bool rx_waits_unseen(struct devmem_conn *c);
 /* Does it wait for room in control's socket? */
@@ -376,12 +444,54 @@ bool rx_waits_for_control(const struct devmem_conn *c);
 /* rx_flow.c */
 /* Receive what is there for the flow's runs; *moved is set if there was some. */
 int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved);
+/* Return all tokens, gathered or not. */
 int rx_return_tokens(struct devmem_conn *c, struct flow *f);
 /* Return what is gathered, of every flow. */
 int rx_return_gathered(struct devmem_conn *c);
-/* mr.c: -EINVAL if [addr, addr + size) is not covered, else where it is. */
+/* rx_device.c: bytes that are in host memory, to a request's in a GPU's. */
+/* The engine has work of the connection's, up to that ticket. */
+static inline void rx_gathers(struct devmem_conn *c, uint64_t ticket)
+{
+	/* Whoever releases memory reads it, too. */
+	if (ticket > c->rx.last_ticket)
+		__atomic_store_n(&c->rx.last_ticket, ticket, __ATOMIC_RELEASE);
+}
+/* Room in the connection's engine: 0, -EAGAIN or the connection's error. */
+int rx_reserve(struct devmem_conn *c, struct gather_room *room);
+/*
+ * Take @len bytes at @data, at most RX_DEVICE_MAX, to @offset of a message. 0,
+ * -EAGAIN: the engine has no room; or the connection's error.
+ */
+#define RX_DEVICE_MAX ((size_t)64 << 10)
+int rx_to_device(struct devmem_conn *c, struct devmem_request *r, size_t offset,
+		 const void *data, size_t len);
+/* Read up to @len bytes from @fd to there: as recv(), or -EAGAIN and the like. */
+ssize_t rx_read_device(struct devmem_conn *c, int fd, struct devmem_request *r,
+		       size_t offset, size_t len);
+/* rx_unpack.c */
+int rx_unpack_new(struct devmem_conn *c, struct why *w);
+void rx_unpack_free(struct devmem_conn *c);
+/* Are there as many messages as there are lists? */
+bool rx_unpack_full(const struct devmem_conn *c);
+int rx_unpack_post(struct devmem_conn *c, struct devmem_request *r);
+/* Lists of what was consumed are empty again. */
+int rx_unpack_settle(struct devmem_conn *c);
+/* Is there something consumed of which progress does not know? */
+bool rx_unpack_pending(const struct devmem_conn *c);
+/*
+ * The pool is short, and what is listed of a message that has not come whole keeps it
+ * so: gather that instead, and the rest of it. 0 or the connection's error.
+ */
+int rx_unpack_relieve(struct devmem_conn *c, struct devmem_request *r);
+/* All of it is here: the GPU may know. */
+int rx_unpack_done(struct devmem_conn *c, const struct devmem_request *r);
+/* mr.c */
+/*
+ * Fill in where [addr, addr + size) is of a request. -EINVAL if that is not
+ * covered.
+ */
 int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
-	     uint8_t **at, struct txmem *const **mem);
+	     struct devmem_request *r);
 void mr_free_all(struct devmem_conn *c);
 
 /* path.c: @reason: why not by devmem, of a receiver. */
@@ -392,5 +502,7 @@ void path_done(const struct devmem_conn *c);
 const struct devmem_options *ctx_options(const struct devmem *d);
 void ctx_add(struct devmem *d, struct devmem_conn *c);
 void ctx_remove(struct devmem *d, struct devmem_conn *c);
+/* A connection of it has failed: nothing is left on NCCL's unpack lists of any. */
+void ctx_withdraw(struct devmem *d);
 
 #endif /* DEVMEM_CONN_H */

@@ -9,6 +9,7 @@
 
 #include "context.h"
 #include "nic.h"
+#include "unpack.h"
 #include "worker.h"
 
 DEVMEM_API void devmem_options_init(struct devmem_options *o)
@@ -16,7 +17,7 @@ DEVMEM_API void devmem_options_init(struct devmem_options *o)
 	*o = (struct devmem_options){
 		.struct_size = sizeof(*o),
 		.region = DEVMEM_REGION_AUTO,
-		.gather = DEVMEM_GATHER_CPU,
+		.gather = DEVMEM_GATHER_AUTO,
 		.pool_bytes = 64u << 20,
 		.queues = 2,
 		.flows = 2,
@@ -68,6 +69,19 @@ static int check_options(const struct devmem_options *o)
 	if ((unsigned int)o->zerocopy > DEVMEM_ZEROCOPY_ON)
 		return option_bad("zerocopy", o->zerocopy,
 				  "one of enum devmem_zerocopy");
+	if ((unsigned int)o->region > DEVMEM_REGION_CUDA)
+		return option_bad("region", o->region,
+				  "one of enum devmem_region_kind");
+	if ((unsigned int)o->rx > DEVMEM_RX_EMULATE)
+		return option_bad("rx", o->rx, "one of enum devmem_rx_kind");
+	if (o->unpack && o->pool_bytes > UNPACK_BOUNCE_BYTES)
+		return option_bad("the pool's size in bytes", o->pool_bytes,
+				  "at most 4G for unpacking");
+	if (o->rx == DEVMEM_RX_EMULATE && (o->require & DEVMEM_REQUIRE_RX)) {
+		WARN("what is emulated is not devmem: NCCL_DEVMEM_REQUIRE=rx "
+		     "and NCCL_DEVMEM_RX=emulate exclude each other");
+		return -EINVAL;
+	}
 	if (o->threads > DEVMEM_MAX_THREADS &&
 	    o->threads != DEVMEM_THREADS_AUTO)
 		return option_bad("the number of progress threads", o->threads,
@@ -158,6 +172,22 @@ DEVMEM_API int devmem_bond(struct devmem *d, const int *nic, unsigned int count)
 const struct devmem_options *ctx_options(const struct devmem *d)
 {
 	return &d->options;
+}
+
+/* NCCL is going to abort; a kernel of its could not end at a list. */
+void ctx_withdraw(struct devmem *d)
+{
+	if (!d || !d->options.unpack)
+		return;
+	pthread_mutex_lock(&d->lock);
+	for (struct devmem_conn *c = d->conns; c; c = c->next) {
+		struct unpack *u =
+			__atomic_load_n(&c->rx.unpack, __ATOMIC_ACQUIRE);
+
+		if (u)
+			unpack_withdraw(u);
+	}
+	pthread_mutex_unlock(&d->lock);
 }
 
 void ctx_add(struct devmem *d, struct devmem_conn *c)

@@ -168,14 +168,19 @@ static void batch_fill(struct batch *b, const struct control *k,
 	b->bytes = 0;
 	batch_add(b, k->out + k->out_head, k->out_tail - k->out_head);
 	for (unsigned int i = 0; i < count && b->bytes < CONTROL_TURN; i++) {
-		size_t n = r[i]->size - r[i]->moved;
+		size_t n = r[i]->size - r[i]->moved, len;
+		const uint8_t *data;
 
 		if (r[i] != k->inlining)
 			batch_add(b, b->hdr[i],
 				  wire_put_inline_hdr(b->hdr[i], r[i]->seq,
 						      (uint32_t)r[i]->size));
-		batch_add(b, r[i]->addr + r[i]->moved,
-			  n < CONTROL_TURN ? n : CONTROL_TURN);
+		len = n < CONTROL_TURN ? n : CONTROL_TURN;
+		data = tx_bytes(r[i], r[i]->moved, &len);
+		batch_add(b, data, len);
+		/* Not all of it is here: the next has to wait. */
+		if (len < n)
+			break;
 	}
 }
 
@@ -331,7 +336,8 @@ int control_send_inline(struct devmem_conn *c, struct devmem_request *const *r,
 		return 0;
 	if (zerocopy_wanted(c, r[0]))
 		return send_by_reference(c, r[0]);
-	if (r[0]->size <= SMALL_BYTES && r[0] != c->control.inlining)
+	if (r[0]->size <= SMALL_BYTES && r[0] != c->control.inlining &&
+	    !r[0]->device)
 		return put_small(c, r[0]);
 	while (n < count && !r[0]->alone && !r[n]->alone)
 		n++;
@@ -387,12 +393,21 @@ int control_fill(struct devmem_conn *c)
 	if (k->eof || !(inlining_here(c) ? c->budget : room))
 		return 0;
 	if (inlining_here(c)) {
-		iov[0].iov_base = k->inlining->addr + k->inlining->moved;
-		iov[0].iov_len = k->inlining->total - k->inlining->moved;
-		n = readv(k->fd, iov, (int)conn_cut(c, iov, 2));
+		struct devmem_request *r = k->inlining;
+
+		iov[0].iov_base = r->addr + r->moved;
+		iov[0].iov_len = r->total - r->moved;
+		if (r->device)
+			n = rx_read_device(
+				c, k->fd, r, r->moved,
+				conn_within_budget(c, iov[0].iov_len));
+		else
+			n = readv(k->fd, iov, (int)conn_cut(c, iov, 2));
 	} else {
 		n = recv(k->fd, iov[1].iov_base, iov[1].iov_len, MSG_DONTWAIT);
 	}
+	if (c->err)
+		return c->err;
 	if (n > 0)
 		filled(c, (size_t)n);
 	else if (!n || errno == ECONNRESET || errno == EPIPE)

@@ -24,10 +24,15 @@ struct gather_op {
  * other on both sides are merged. All are of one pool.
  */
 struct gather_list {
-	const uint8_t *pool; /* cpu: where it is mapped */
+	const uint8_t *pool; /* where the engine sees it: struct region.map */
 	struct gather_op *op;
 	size_t count, cap;
+	size_t staged; /* bytes used of what was reserved */
 };
+
+/* What a list may come to after gather_reserve(): operations, and bytes of them. */
+#define GATHER_LIST_OPS	  1792u
+#define GATHER_LIST_BYTES ((size_t)4 << 20)
 
 /* @cap operations at most. 0 or -ENOMEM. */
 int gather_list_init(struct gather_list *l, size_t cap);
@@ -41,8 +46,17 @@ bool gather_list_add(struct gather_list *l, const struct gather_op *op);
 
 struct gather_engine;
 
+/* Host memory that a list's operations read from. */
+struct gather_room {
+	size_t bytes;	/* asked for; then what there is, at least one */
+	uint8_t *stage; /* where they have to be; NULL: it may be anywhere */
+};
+
 struct gather_ops {
 	const char *name;
+	/* NULL: there is always room. See gather_reserve(). */
+	int (*reserve)(struct gather_engine *e, struct gather_room *room);
+	void (*release)(struct gather_engine *e);
 	/*
 	 * Start all operations of @l (not kept). The ticket is done when they
 	 * are. 0 or -errno, then nothing was started.
@@ -58,6 +72,35 @@ struct gather_engine {
 	uint64_t ticket;
 };
 
+/**
+ * gather_reserve() - make room for one list. gather_submit() or gather_release()
+ * must follow, by the same thread and soon: others have to wait. -EAGAIN: there is
+ * none now, -errno: the engine has failed.
+ */
+static inline int gather_reserve(struct gather_engine *e,
+				 struct gather_room *room)
+{
+	room->stage = NULL;
+	return e->ops->reserve ? e->ops->reserve(e, room) : 0;
+}
+
+static inline void gather_release(struct gather_engine *e)
+{
+	if (e->ops->release)
+		e->ops->release(e);
+}
+
+static inline int gather_submit(struct gather_engine *e,
+				const struct gather_list *l, uint64_t *ticket)
+{
+	return e->ops->submit(e, l, ticket);
+}
+
+static inline uint64_t gather_done(struct gather_engine *e, int *err)
+{
+	return e->ops->done(e, err);
+}
+
 /* Copies by the CPU from the mapped pool; done when submit returns. */
 extern const struct gather_ops gather_cpu;
 /*
@@ -65,5 +108,23 @@ extern const struct gather_ops gather_cpu;
  * is not the message: for measurements of the path without the copy.
  */
 extern const struct gather_ops gather_none;
+
+/**
+ * gather_cuda_new() - the engine of a GPU, of which the context is held: a kernel
+ * that is started for the lists of all connections together. Its lists' pool and
+ * destinations are what that GPU sees, host memory only if it is pinned. Any thread.
+ * 0 or -errno with the reason.
+ */
+struct gpu;
+struct why;
+int gather_cuda_new(const struct gpu *g, struct gather_engine **out,
+		    struct why *w);
+/* Waits for what the GPU is doing, for a second at most. NULL is allowed. */
+void gather_cuda_free(struct gather_engine *e);
+/*
+ * The same of up to a ticket, so that what it reads and writes may go. false: the GPU
+ * is still at it; then none of our memory that it sees is freed any more.
+ */
+bool gather_wait(struct gather_engine *e, uint64_t ticket);
 
 #endif /* DEVMEM_GATHER_H */

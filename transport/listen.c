@@ -19,10 +19,10 @@
 #include "sock.h"
 #include "strangers.h"
 
-#define BACKLOG	    128
-#define HALVES	    8 /* peers that proved themselves at once */
-#define HALF_MS	    60000
-#define ACCEPTS	    32 /* connections taken in one call */
+#define BACKLOG 128
+#define HALVES	8 /* peers that proved themselves at once */
+#define HALF_MS 60000
+#define ACCEPTS 32 /* connections taken in one call */
 
 /* A peer that has the key, whose flows are not there yet. */
 struct half {
@@ -45,6 +45,7 @@ struct devmem_listener {
 	struct devmem_listener *next;
 	struct devmem *ctx;
 	const struct device *dev;
+	int gpu; /* that the pools are on, or -1 */
 	/* For connections of one rail, by whatever way; then one for each rail. */
 	struct flow_port port[1 + DEVMEM_MAX_RAILS];
 	unsigned int ports;
@@ -126,12 +127,13 @@ DEVMEM_API int devmem_listen(struct devmem *d, int nic, void *handle,
 	struct handle h = { .rails = 1 };
 	struct devmem_listener *l;
 	struct why w;
-	int rc;
+	int rc, gpu;
 
 	*out = NULL;
 	if (!dev)
 		return -EINVAL;
-	if (!device_pools(dev, dev->rails, pool, &w) &&
+	gpu = device_gpu(dev);
+	if (!device_pools(dev, dev->rails, gpu, pool, &w) &&
 	    (d->options.require & DEVMEM_REQUIRE_RX)) {
 		WARN("NCCL_DEVMEM_REQUIRE has rx, but %s", w.text);
 		return -EOPNOTSUPP;
@@ -141,6 +143,7 @@ DEVMEM_API int devmem_listen(struct devmem *d, int nic, void *handle,
 		return -ENOMEM;
 	l->ctx = d;
 	l->dev = dev;
+	l->gpu = gpu;
 	h.addr[0] = dev->rail[0]->addr;
 	l->control_fd = sock_listen(&h.addr[0], BACKLOG);
 	rc = l->control_fd < 0 ? l->control_fd : listen_for_flows(l);
@@ -333,8 +336,13 @@ static void choose_path(struct devmem_listener *l, struct half *h,
 	struct rxpool *pool[DEVMEM_MAX_RAILS];
 	struct devmem_conn *c = h->conn;
 
-	if (!device_pools(l->dev, c->rails, pool, w))
+	if (!device_pools(l->dev, c->rails, l->gpu, pool, w))
 		return;
+	if (pool[0]->emulated) {
+		c->rx.emulated =
+			!rx_init(c, pool, ctx_options(l->ctx)->gather, w);
+		return;
+	}
 	for (unsigned int i = 0; i < c->rails; i++)
 		if (address_is_local(&h->from[i])) {
 			why(w, 0,
@@ -389,10 +397,10 @@ static int on_flows(struct devmem_listener *l, struct half *h,
 				 "NCCL_DEVMEM_REQUIRE has "
 				 "rx, but %s",
 				 h->no_devmem.text);
-	ready.path = c->rx.devmem ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
+	ready.path = c->rx.pools ? WIRE_RX_DEVMEM : WIRE_RX_HOST;
 	for (unsigned int i = 0; i < c->rails; i++)
 		ready.port[i] = addr_port(&port_of(l, c, i)->addr);
-	conn_settle(c, !c->rx.devmem);
+	conn_settle(c, !c->rx.pools);
 	control_put_done(k, wire_put_hello(control_put(k), &hello));
 	control_put_done(k, wire_put_ready(control_put(k), &ready));
 	h->ready = true;
@@ -503,12 +511,25 @@ static bool flows_complete(const struct half *h)
 	return h->ready;
 }
 
-DEVMEM_API int devmem_accept(struct devmem_listener *l,
-			     struct devmem_conn **out)
+/* All of it is there: it only has to begin. */
+static int half_complete(struct devmem_listener *l, struct devmem_conn *c,
+			 bool unpack)
+{
+	struct why w = { "" };
+	int rc = rx_start(c);
+
+	if (rc || !unpack || !l->dev->info.unpack || !c->rx.pools || !c->gpu)
+		return rc;
+	rc = rx_unpack_new(c, &w);
+	return rc ? conn_fail(c, rc, "NCCL_DEVMEM_UNPACK=1: %s", w.text) : 0;
+}
+
+static int accept_one(struct devmem_listener *l, bool unpack,
+		      struct devmem_conn **out)
 {
 	*out = NULL;
-	accept_failed(l, strangers_accept(&l->strangers, l->control_fd,
-					  ACCEPTS));
+	accept_failed(l,
+		      strangers_accept(&l->strangers, l->control_fd, ACCEPTS));
 	meet_strangers(l);
 	for (unsigned int i = 0; i < l->ports; i++)
 		accept_flows(l, &l->port[i]);
@@ -518,8 +539,12 @@ DEVMEM_API int devmem_accept(struct devmem_listener *l,
 
 		/* First: a sender may be done and gone already. */
 		if (flows_complete(h)) {
+			rc = half_complete(l, h->conn, unpack);
+			if (rc) {
+				half_drop(l, i, true);
+				return rc;
+			}
 			*out = h->conn;
-			rx_start(h->conn);
 			conn_established(h->conn, h->no_devmem.text);
 			half_drop(l, i, false);
 			return 0;
@@ -532,4 +557,16 @@ DEVMEM_API int devmem_accept(struct devmem_listener *l,
 		}
 	}
 	return -EAGAIN;
+}
+
+DEVMEM_API int devmem_accept(struct devmem_listener *l,
+			     struct devmem_conn **out)
+{
+	return accept_one(l, false, out);
+}
+
+DEVMEM_API int devmem_accept_unpack(struct devmem_listener *l,
+				    struct devmem_conn **out)
+{
+	return accept_one(l, true, out);
 }

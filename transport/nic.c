@@ -104,6 +104,7 @@ static void add(const struct ifaddrs *all, const struct ifaddrs *a)
 	n->info.devmem_rx = !rxpool_probe(&n->info, &nics.options, &w);
 	snprintf(n->info.reason, sizeof(n->info.reason), "%.*s",
 		 (int)sizeof(n->info.reason) - 1, w.text);
+	rxpool_gpu_props(&n->info, &nics.options);
 	n->info.devmem_tx = !txmem_probe(n->info.name, n->info.ifindex, &tx);
 	snprintf(n->info.tx_reason, sizeof(n->info.tx_reason), "%.*s",
 		 (int)sizeof(n->info.tx_reason) - 1, tx.text);
@@ -174,8 +175,11 @@ void nics_put(void)
 	pthread_mutex_lock(&nics.lock);
 	if (nics.users && !--nics.users) {
 		for (int i = 0; i < nics.count; i++) {
-			rxpool_teardown(nics.nic[i].pool);
-			pthread_mutex_destroy(&nics.nic[i].lock);
+			struct nic *n = &nics.nic[i];
+
+			for (int k = 0; k <= GPUS_MAX; k++)
+				rxpool_teardown(n->pool[k].pool);
+			pthread_mutex_destroy(&n->lock);
 		}
 		nics.count = 0;
 		nics.devices = 0;
@@ -219,6 +223,8 @@ static int add_rail(struct device *dev, int nic)
 		info->devmem_rx = false;
 		memcpy(info->reason, more->reason, sizeof(info->reason));
 	}
+	info->gpu_memory = info->gpu_memory && more->gpu_memory;
+	info->unpack = info->unpack && more->unpack;
 	if (info->devmem_tx && !more->devmem_tx) {
 		info->devmem_tx = false;
 		memcpy(info->tx_reason, more->tx_reason,
@@ -290,23 +296,29 @@ int device_bond(const int *nic, unsigned int count)
 	return rc;
 }
 
-struct rxpool *nic_pool(struct nic *nic, struct why *w)
+int device_gpu(const struct device *dev)
 {
+	return rxpool_gpu(&dev->rail[0]->info, &nics.options);
+}
+
+static struct rxpool *nic_pool(struct nic *nic, int gpu, struct why *w)
+{
+	struct nic_pool *at = &nic->pool[1 + gpu];
 	struct rxpool *p;
 
 	pthread_mutex_lock(&nic->lock);
-	if (!nic->tried) {
+	if (!at->tried) {
 		/* Somebody else is setting the NIC up: another time, then. */
-		nic->tried = rxpool_setup(&nic->info, &nics.options, &nic->pool,
-					  &nic->no_pool) != -EBUSY;
+		at->tried = rxpool_setup(&nic->info, &nics.options, gpu,
+					 &at->pool, &at->none) != -EBUSY;
 	}
-	p = nic->pool;
-	*w = nic->no_pool;
+	p = at->pool;
+	*w = at->none;
 	pthread_mutex_unlock(&nic->lock);
 	return p;
 }
 
-bool device_pools(const struct device *dev, unsigned int rails,
+bool device_pools(const struct device *dev, unsigned int rails, int gpu,
 		  struct rxpool **pool, struct why *w)
 {
 	/* Not one set up for nothing. */
@@ -315,7 +327,7 @@ bool device_pools(const struct device *dev, unsigned int rails,
 		return false;
 	}
 	for (unsigned int i = 0; i < rails; i++) {
-		pool[i] = nic_pool(dev->rail[i], w);
+		pool[i] = nic_pool(dev->rail[i], gpu, w);
 		if (!pool[i])
 			return false;
 	}

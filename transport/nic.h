@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "devmem.h"
+#include "gpu.h"
 #include "log.h"
 
 struct rxpool;
@@ -18,9 +19,12 @@ struct nic {
 	struct devmem_nic_props info;
 	struct sockaddr_storage addr; /* its first address, port 0 */
 	pthread_mutex_t lock;	      /* for what follows */
-	bool tried;		      /* to set up a pool */
-	struct rxpool *pool;
-	struct why no_pool; /* why there is none, once tried */
+	/* In host memory, then on each GPU. */
+	struct nic_pool {
+		bool tried; /* to set it up */
+		struct rxpool *pool;
+		struct why none; /* why there is none, once tried */
+	} pool[1 + GPUS_MAX];
 };
 
 /* What a number stands for: an interface, or several that are used as one. */
@@ -44,14 +48,15 @@ const struct device *device_at(int i);
 /* One device of several interfaces: its number, -EINVAL or -ENOSPC. */
 int device_bond(const int *nic, unsigned int count);
 
-/**
- * nic_pool() - the interface's receive pool, set up at the first call. NULL if
- * that cannot be; the reason is the same until the last nics_put().
- */
-struct rxpool *nic_pool(struct nic *nic, struct why *w);
+/* The GPU that the calling thread's pools are on, -1: they are in host memory. */
+int device_gpu(const struct device *dev);
 
-/* The pools of the first @rails interfaces, if all of them have one. */
-bool device_pools(const struct device *dev, unsigned int rails,
+/**
+ * device_pools() - the receive pools of the first @rails interfaces, on @gpu as
+ * device_gpu() said, if all of them have one: they are set up at the first call. If
+ * that cannot be, the reason is the same until the last nics_put().
+ */
+bool device_pools(const struct device *dev, unsigned int rails, int gpu,
 		  struct rxpool **pool, struct why *w);
 
 /* Is @addr (port ignored) an address of this host? */

@@ -16,13 +16,17 @@
 static const char *tx_path(const struct devmem_stats *s)
 {
 	if (!s->bytes_devmem)
-		return "host";
+		return s->bytes_staged ? "staged" : "host";
+	if (s->bytes_staged)
+		return "devmem+staged";
 	return s->bytes_host ? "devmem+host" : "devmem";
 }
 
 /* "devmem", "host", or both when a devmem connection got host bytes. */
 static const char *rx_path(const struct devmem_conn *c)
 {
+	if (c->rx.emulated)
+		return "emulated";
 	if (!c->rx.devmem)
 		return "host";
 	return c->stats.bytes_host ? "devmem+host" : "devmem";
@@ -44,10 +48,23 @@ static const char *queues_text(const struct devmem_conn *c, char *text,
 	return text;
 }
 
+/* "udmabuf", "cuda gpu=0". */
+static const char *region_text(const struct devmem_conn *c, char *text,
+			       size_t n)
+{
+	const struct region *r = &c->rx.rail[0].pool->region;
+
+	if (r->gpu)
+		snprintf(text, n, "%s gpu=%d", r->ops->name, r->gpu->ordinal);
+	else
+		snprintf(text, n, "%s", r->ops->name);
+	return text;
+}
+
 void path_opened(const struct devmem_conn *c, const char *reason)
 {
 	const struct devmem_nic_props *nic = &c->dev->info;
-	char peer[ADDR_TEXT], queues[DEVMEM_MAX_RAILS * 80];
+	char peer[ADDR_TEXT], queues[DEVMEM_MAX_RAILS * 80], region[32];
 
 	addr_text(&c->peer, false, peer, sizeof(peer));
 	if (c->is_sender && nic->devmem_tx)
@@ -58,9 +75,12 @@ void path_opened(const struct devmem_conn *c, const char *reason)
 		     "reason=\"%s\"",
 		     nic->name, peer, c->flows, c->rails, nic->tx_reason);
 	else if (c->rx.pools)
-		INFO("path recv open nic=%s peer=%s rx=devmem region=%s "
-		     "queues=%s flows=%u rails=%u",
-		     nic->name, peer, c->rx.rail[0].pool->region.ops->name,
+		INFO("path recv open nic=%s peer=%s rx=%s region=%s gather=%s"
+		     "%s%s flows=%u rails=%u",
+		     nic->name, peer, rx_path(c),
+		     region_text(c, region, sizeof(region)),
+		     c->rx.unpack ? "unpack" : c->rx.gather->ops->name,
+		     c->rx.emulated ? "" : " queues=",
 		     queues_text(c, queues, sizeof(queues)), c->flows,
 		     c->rails);
 	else
@@ -78,18 +98,19 @@ void path_done(const struct devmem_conn *c)
 	if (c->is_sender)
 		INFO("path send done nic=%s peer=%s tx=%s devmem=%" PRIu64
 		     " host=%" PRIu64 " inline=%" PRIu64 " zerocopy=%" PRIu64
-		     " grants=%" PRIu64 " messages=%" PRIu64,
+		     " staged=%" PRIu64 " grants=%" PRIu64 " messages=%" PRIu64,
 		     c->dev->info.name, peer, tx_path(s), s->bytes_devmem,
 		     s->bytes_host, s->bytes_inline, s->bytes_zerocopy,
-		     s->grants, s->messages);
+		     s->bytes_staged, s->grants, s->messages);
 	else
-		INFO("path recv done nic=%s peer=%s rx=%s devmem=%" PRIu64
-		     " linear=%" PRIu64 " host=%" PRIu64 " inline=%" PRIu64
-		     " frags=%" PRIu64 " tokens=%" PRIu64 " returned=%" PRIu64
-		     " dontneed=%" PRIu64 " grants=%" PRIu64
-		     " messages=%" PRIu64,
-		     c->dev->info.name, peer, rx_path(c), s->bytes_devmem,
-		     s->bytes_linear, s->bytes_host, s->bytes_inline, s->frags,
-		     s->tokens_received, s->tokens_returned, s->dontneed_calls,
-		     s->grants, s->messages);
+		INFO("path recv done nic=%s peer=%s rx=%s emulated=%" PRIu64
+		     " devmem=%" PRIu64 " linear=%" PRIu64 " host=%" PRIu64
+		     " inline=%" PRIu64 " frags=%" PRIu64 " tokens=%" PRIu64
+		     " returned=%" PRIu64 " dontneed=%" PRIu64
+		     " grants=%" PRIu64 " messages=%" PRIu64,
+		     c->dev->info.name, peer, rx_path(c), s->bytes_emulated,
+		     s->bytes_devmem, s->bytes_linear, s->bytes_host,
+		     s->bytes_inline, s->frags, s->tokens_received,
+		     s->tokens_returned, s->dontneed_calls, s->grants,
+		     s->messages);
 }

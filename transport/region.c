@@ -31,20 +31,17 @@ static uint64_t memory_available(void)
 	return kib * 1024;
 }
 
-int region_alloc(struct region *r, const struct region_ops *ops, size_t bytes,
-		 struct why *w)
+int region_alloc(struct region *r, const struct region_ops *ops, struct why *w)
 {
-	uint64_t available = memory_available();
+	uint64_t available = ops->on_gpu ? 0 : memory_available();
 
-	if (available && bytes > available)
+	if (available && r->bytes > available)
 		return why(w, -ENOMEM,
 			   "a pool of %zu bytes does not fit the %" PRIu64
 			   " bytes of memory available; set "
 			   "NCCL_DEVMEM_POOL_BYTES lower",
-			   bytes, available);
-	memset(r, 0, sizeof(*r));
+			   r->bytes, available);
 	r->ops = ops;
-	r->bytes = bytes;
 	r->dmabuf_fd = -1;
 	return ops->alloc(r, w);
 }
@@ -55,6 +52,31 @@ void region_free(struct region *r)
 		r->ops->free(r);
 	r->ops = NULL;
 }
+
+static int host_alloc(struct region *r, struct why *w)
+{
+	void *map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return why(w, -errno, "memory for a pool of %zu bytes: %s",
+			   r->bytes, strerror(errno));
+	r->map = map;
+	return 0;
+}
+
+static void host_free(struct region *r)
+{
+	if (r->map)
+		munmap(r->map, r->bytes);
+	r->map = NULL;
+}
+
+const struct region_ops region_host = {
+	.name = "host",
+	.alloc = host_alloc,
+	.free = host_free,
+};
 
 int region_check_dmabuf(int fd, uint64_t offset, size_t size, uint64_t *end)
 {

@@ -6,16 +6,23 @@
 #ifndef DEVMEM_REGION_H
 #define DEVMEM_REGION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gpu.h"
 #include "log.h"
 
+struct gpu;
 struct region;
 
 struct region_ops {
 	const char *name;
-	/* Allocate and export @r->bytes, a multiple of the page size. */
+	bool on_gpu;
+	/*
+	 * Allocate @r->bytes, a multiple of the page size, and export them if
+	 * @r->exported says so.
+	 */
 	int (*alloc)(struct region *r, struct why *w);
 	void (*free)(struct region *r);
 };
@@ -23,18 +30,27 @@ struct region_ops {
 struct region {
 	const struct region_ops *ops;
 	size_t bytes;
-	int dmabuf_fd; /* owned; CLOEXEC */
-	void *map;     /* where the CPU sees it, or NULL if it cannot */
+	bool exported;	 /* it is to be */
+	struct gpu *gpu; /* on whose memory it is, or NULL */
+	int dmabuf_fd;	 /* owned; CLOEXEC; -1 if not exported */
+	/*
+	 * Where its gather engine sees it: an address of the CPU, or if there is
+	 * a GPU of that one, which the CPU must not touch.
+	 */
+	uint8_t *map;
+	struct gpu_memory memory; /* on a GPU */
 };
 
 extern const struct region_ops region_udmabuf;
+extern const struct region_ops region_cuda;
+extern const struct region_ops region_host; /* cannot be exported */
 
 /**
- * region_alloc() - allocate and export. 0, or -errno with the reason in @w
- * (-ENOMEM: more than the machine has; -EINVAL: more than the exporter allows).
+ * region_alloc() - allocate and export @r->bytes on @r->gpu as @r->exported says, all
+ * else of @r empty. 0, or -errno with the reason in @w (-ENOMEM: more than the
+ * machine has; -EINVAL: more than the exporter allows).
  */
-int region_alloc(struct region *r, const struct region_ops *ops, size_t bytes,
-		 struct why *w);
+int region_alloc(struct region *r, const struct region_ops *ops, struct why *w);
 void region_free(struct region *r);
 
 /**

@@ -58,6 +58,7 @@ static int udmabuf_alloc(struct region *r, struct why *w)
 {
 	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC };
 	int dev, mem, rc = 0;
+	void *map;
 
 	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
 	if (dev < 0)
@@ -81,14 +82,14 @@ static int udmabuf_alloc(struct region *r, struct why *w)
 		rc = create_failed(r, errno, w);
 		goto out_mem;
 	}
-	r->map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem,
-		      0);
-	if (r->map == MAP_FAILED) {
+	map = mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem, 0);
+	if (map == MAP_FAILED) {
 		rc = why(w, -errno, "mapping a pool of %zu bytes: %s", r->bytes,
 			 strerror(errno));
-		r->map = NULL;
 		close(r->dmabuf_fd);
 		r->dmabuf_fd = -1;
+	} else {
+		r->map = map;
 	}
 	/* Mapping and dma-buf keep the pages: the memfd is not needed. */
 out_mem:

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "conn.h"
+#include "emulate.h"
+#include "gpu.h"
 #include "rxpool.h"
 #include "sock.h"
 
@@ -27,10 +29,12 @@
  * buffer is full may also send a part of a segment: 1 in 16 is more than that
  * comes to.
  */
-static size_t niov_bytes(unsigned int mss)
+static size_t niov_bytes(const struct rxpool *pool, unsigned int mss)
 {
 	size_t page = 4096;
 
+	if (pool->emulated)
+		mss = EMU_SEGMENT;
 	return mss / ((mss + page - 1) / page) * 15 / 16;
 }
 
@@ -40,14 +44,21 @@ int rx_init(struct devmem_conn *c, struct rxpool *const *pool,
 	struct receiver *rx = &c->rx;
 	size_t floor;
 
-	rx->niov_bytes = niov_bytes(sock_mss(c->control.fd));
+	rx->niov_bytes = niov_bytes(pool[0], sock_mss(c->control.fd));
 	/*
 	 * Twice the least grant: one under way, and as much again in tokens
 	 * that have not gone back.
 	 */
 	floor = 2 * (FLOOR_BYTES / rx->niov_bytes + c->flows + 1);
-	rx->gather.ops = gather == DEVMEM_GATHER_NONE ? &gather_none :
-							&gather_cpu;
+	c->gpu = pool[0]->region.gpu;
+	if (c->gpu) {
+		gpu_hold(c->gpu);
+		rx->gather = c->gpu->gather;
+	} else {
+		rx->own.ops = gather == DEVMEM_GATHER_NONE ? &gather_none :
+							     &gather_cpu;
+		rx->gather = &rx->own;
+	}
 	for (unsigned int i = 0; i < c->rails; i++) {
 		struct rx_rail *rail = &rx->rail[i];
 		int rc = credit_join(&pool[i]->credit, &rail->credit, floor);
@@ -66,15 +77,23 @@ int rx_init(struct devmem_conn *c, struct rxpool *const *pool,
 	return 0;
 }
 
-void rx_start(struct devmem_conn *c)
+int rx_start(struct devmem_conn *c)
 {
 	/* Another rail's segments may be smaller than control's. */
 	for (unsigned int i = 0; c->rx.pools && i < c->flows; i++) {
-		size_t n = niov_bytes(sock_mss(c->flow[i].fd));
+		struct flow *f = &c->flow[i];
+		struct rxpool *pool = c->rx.rail[f->rail].pool;
+		size_t n = niov_bytes(pool, sock_mss(f->fd));
 
 		if (n < c->rx.niov_bytes)
 			c->rx.niov_bytes = n;
+		if (!pool->emulated)
+			continue;
+		f->emu = emu_flow_new(pool->emulated, f->fd);
+		if (!f->emu)
+			return conn_fail(c, -ENOMEM, "out of memory");
 	}
+	return 0;
 }
 
 static size_t niovs_for(const struct devmem_conn *c, size_t bytes)
@@ -102,7 +121,8 @@ static void settle_credit(struct devmem_conn *c)
 	for (unsigned int i = 0; i < rx->pools; i++)
 		need[i] = due;
 	for (unsigned int i = 0; i < c->flows; i++)
-		need[c->flow[i].rail] += c->flow[i].tokens.frags;
+		need[c->flow[i].rail] +=
+			c->flow[i].tokens.frags + c->flow[i].waiting.frags;
 	for (unsigned int i = 0; i < rx->pools; i++) {
 		struct rx_rail *rail = &rx->rail[i];
 
@@ -136,8 +156,13 @@ void rx_free(struct devmem_conn *c)
 {
 	struct receiver *rx = &c->rx;
 
-	for (unsigned int i = 0; rx->pools && i < c->flows; i++)
+	/* A GPU may be reading the pool, and writing the user's memory. */
+	conn_gather_wait(c);
+	for (unsigned int i = 0; rx->pools && i < c->flows; i++) {
 		rx_return_tokens(c, &c->flow[i]);
+		emu_flow_free(c->flow[i].emu);
+		c->flow[i].emu = NULL;
+	}
 	while (rx->pools) {
 		struct rx_rail *rail = &rx->rail[--rx->pools];
 
@@ -148,20 +173,34 @@ void rx_free(struct devmem_conn *c)
 
 void rx_post(struct devmem_conn *c, struct devmem_request *r)
 {
+	if (c->rx.unpack && rx_unpack_post(c, r))
+		return;
 	if (!c->ungranted)
 		return;
 	r->granted = r->size;
 	c->rx.unreceived += r->size;
 }
 
+static bool is_here(const struct devmem_request *r)
+{
+	return r->announced && r->moved == r->total;
+}
+
+bool rx_gathering(struct devmem_conn *c, const struct devmem_request *r)
+{
+	int err;
+
+	return is_here(r) && r->ticket &&
+	       r->ticket > gather_done(c->rx.gather, &err) && !err;
+}
+
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
 {
 	int err;
 
-	if (!r->announced || r->moved < r->total)
+	if (!is_here(r))
 		return false;
-	return !c->rx.pools ||
-	       r->ticket <= c->rx.gather.ops->done(&c->rx.gather, &err);
+	return !r->ticket || r->ticket <= gather_done(c->rx.gather, &err);
 }
 
 bool rx_waits_unseen(struct devmem_conn *c)
@@ -169,16 +208,19 @@ bool rx_waits_unseen(struct devmem_conn *c)
 	struct receiver *rx = &c->rx;
 	int err;
 
-	return rx->pools &&
-	       (rx->grant_seq < c->next_seq ||
-		rx->gather.ticket > rx->gather.ops->done(&rx->gather, &err));
+	if (rx->pools && rx->grant_seq < c->next_seq)
+		return true;
+	for (unsigned int i = 0; i < c->flows; i++)
+		if (c->flow[i].emu && emu_has_landed(c->flow[i].emu))
+			return true;
+	return rx->crowded || (rx->last_ticket &&
+			       rx->last_ticket > gather_done(rx->gather, &err));
 }
 
 bool rx_waits_for_control(const struct devmem_conn *c)
 {
 	/* Other grants that are not sent are held back. */
-	return c->rx.grants_urgent &&
-	       c->control.out_head < c->control.out_tail;
+	return c->rx.grants_urgent && c->control.out_head < c->control.out_tail;
 }
 
 /* Put what has come into a request's memory; the rest is read to there. */
@@ -188,8 +230,7 @@ static void place_inline(struct devmem_conn *c, struct devmem_request *r,
 	struct control *k = &c->control;
 	size_t have = wire_reader_payload(&k->in);
 
-	/* Only regions that the CPU can reach exist so far. */
-	if (have)
+	if (have && !r->device)
 		memcpy(r->addr, data, have);
 	/* Nothing more comes of what was granted for it. */
 	c->rx.unreceived -= r->granted;
@@ -248,6 +289,18 @@ static int on_chunks(struct devmem_conn *c, struct devmem_request *r,
 	return 0;
 }
 
+/* What has come of an inline message, if it is for a GPU. As rx_to_device(). */
+static int inline_to_device(struct devmem_conn *c, struct devmem_request *r,
+			    size_t total, const uint8_t *data)
+{
+	size_t have = wire_reader_payload(&c->control.in);
+
+	/* One that is too large is refused when it is announced. */
+	if (!r->device || !have || total > r->size)
+		return 0;
+	return rx_to_device(c, r, 0, data, have);
+}
+
 /* 0: taken; 1: not now; else the connection's error. */
 static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 		   const uint8_t *payload)
@@ -270,7 +323,10 @@ static int on_data(struct devmem_conn *c, const struct wire_hdr *h,
 			return conn_fail(c, -EPROTO,
 					 "an inline message was "
 					 "announced as a large one");
-		rc = announce(c, r, h->len);
+		rc = inline_to_device(c, r, h->len, payload);
+		if (rc == -EAGAIN)
+			return 1;
+		rc = rc ?: announce(c, r, h->len);
 		if (rc)
 			return rc;
 		place_inline(c, r, payload);
@@ -366,8 +422,9 @@ int rx_send_grants(struct devmem_conn *c)
 		rx->grants_urgent |= n < to - r->granted;
 		if (!n && !tried && rx->pools) {
 			/* The pool is short: part with what is gathered. */
-			int rc = rx_return_gathered(c);
+			int rc = rx_unpack_relieve(c, r);
 
+			rc = rc ?: rx_return_gathered(c);
 			if (rc)
 				return rc;
 			settle_credit(c);
@@ -395,6 +452,19 @@ static int check_eof(struct devmem_conn *c)
 			 c->control.bye ? "closed the connection" : "is gone");
 }
 
+/* A GPU that has failed gathers nothing any more. */
+static int check_engine(struct devmem_conn *c)
+{
+	struct gather_engine *e =
+		__atomic_load_n(&c->rx.gather, __ATOMIC_ACQUIRE);
+	int err = 0;
+
+	c->rx.crowded = false;
+	if (e)
+		gather_done(e, &err);
+	return err ? conn_fail(c, err, "the GPU cannot gather any more") : 0;
+}
+
 static int receive_flows(struct devmem_conn *c, bool *moved)
 {
 	int rc = 0;
@@ -402,6 +472,18 @@ static int receive_flows(struct devmem_conn *c, bool *moved)
 	for (unsigned int i = 0; !rc && i < c->flows; i++)
 		if (c->flow[i].count)
 			rc = rx_flow_receive(c, &c->flow[i], moved);
+	return rc;
+}
+
+int rx_settle(struct devmem_conn *c)
+{
+	int rc = 0;
+
+	if (!c->rx.pools)
+		return 0;
+	if (!conn_runs_left(c) && c->rx.data_seq == c->next_seq)
+		rc = rx_return_gathered(c);
+	settle_credit(c);
 	return rc;
 }
 
@@ -413,17 +495,16 @@ static int receive_flows(struct devmem_conn *c, bool *moved)
 int rx_progress(struct devmem_conn *c)
 {
 	bool moved = false;
-	int rc = c->err ?: receive_flows(c, &moved);
+	int rc = c->err ?: check_engine(c);
 
+	if (!rc && rx_unpack_pending(c))
+		rc = rx_unpack_settle(c);
+	rc = rc ?: receive_flows(c, &moved);
 	if (!rc && (!conn_runs_left(c) || (!moved && control_due(c)))) {
 		rc = read_records(c);
 		rc = rc ?: receive_flows(c, &moved);
 	}
-	if (!rc && c->rx.pools) {
-		if (!conn_runs_left(c) && c->rx.data_seq == c->next_seq)
-			rc = rx_return_gathered(c);
-		settle_credit(c);
-	}
+	rc = rc ?: rx_settle(c);
 	rc = rc ?: rx_send_grants(c);
 	if (!rc && !moved)
 		rc = conn_idle(c);

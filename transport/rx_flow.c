@@ -14,8 +14,10 @@
 
 #include "cmsg.h"
 #include "conn.h"
+#include "emulate.h"
 #include "rxpool.h"
 #include "uapi.h"
+#include "unpack.h"
 
 /* Runs that one recvmsg into host memory takes. */
 #define RECV_IOV 8
@@ -24,20 +26,63 @@
 /* Return tokens when they hold this much; sooner only if the pool is short. */
 #define RETURN_BYTES (256u << 10)
 
-int rx_return_tokens(struct devmem_conn *c, struct flow *f)
+static int return_batch(struct devmem_conn *c, struct flow *f,
+			struct token_batch *b)
 {
-	unsigned int frags = f->tokens.frags;
+	unsigned int frags = b->frags;
 	int rc;
 
 	if (!frags)
 		return 0;
-	rc = tokens_return(&f->tokens, f->fd, &c->stats.dontneed_calls);
+	rc = f->emu ? emu_return(f->emu, b, &c->stats.dontneed_calls) :
+		      tokens_return(b, f->fd, &c->stats.dontneed_calls);
 	if (rc)
 		return conn_fail(c, rc,
 				 "the kernel did not take %u tokens "
 				 "back: %s",
 				 frags, strerror(-rc));
 	c->stats.tokens_returned += frags;
+	return 0;
+}
+
+int rx_return_tokens(struct devmem_conn *c, struct flow *f)
+{
+	int rc = return_batch(c, f, &f->waiting);
+
+	return return_batch(c, f, &f->tokens) ?: rc;
+}
+
+/* Does nobody need any more what the tokens are for? */
+static bool is_open(const struct devmem_conn *c, const struct token_gate *gate)
+{
+	int err;
+
+	return gate->ticket <= gather_done(c->rx.gather, &err) &&
+	       gate->messages <=
+		       __atomic_load_n(&c->rx.consumed, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Return what can go. What cannot is set aside, so that its time comes however many
+ * follow; when some is aside already, the others have to stay where they are.
+ */
+static int return_done(struct devmem_conn *c, struct flow *f)
+{
+	int rc;
+
+	if (f->waiting.frags) {
+		if (!is_open(c, &f->waiting_gate))
+			return 0;
+		rc = return_batch(c, f, &f->waiting);
+		if (rc)
+			return rc;
+	}
+	if (!f->tokens.frags)
+		return 0;
+	if (is_open(c, &f->tokens_gate))
+		return return_batch(c, f, &f->tokens);
+	tokens_move(&f->waiting, &f->tokens);
+	f->waiting_gate = f->tokens_gate;
 	return 0;
 }
 
@@ -61,14 +106,22 @@ static int payload_error(struct devmem_conn *c, ssize_t n)
  */
 static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 {
+	const struct run *r = &f->run[f->first];
 	struct iovec iov[RECV_IOV];
 	struct msghdr msg = { .msg_iov = iov };
-	size_t room;
+	size_t room = r->len;
 	ssize_t n;
 
-	msg.msg_iovlen = flow_iov(f, iov, RECV_IOV, &room);
-	msg.msg_iovlen = conn_cut(c, iov, (unsigned int)msg.msg_iovlen);
-	n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
+	if (r->req->device) {
+		n = rx_read_device(c, f->fd, r->req, r->offset,
+				   conn_within_budget(c, room));
+		if (c->err)
+			return c->err;
+	} else {
+		msg.msg_iovlen = flow_iov(f, iov, RECV_IOV, &room);
+		msg.msg_iovlen = conn_cut(c, iov, (unsigned int)msg.msg_iovlen);
+		n = recvmsg(f->fd, &msg, MSG_DONTWAIT);
+	}
 	if (n <= 0)
 		return payload_error(c, n);
 	*moved = true;
@@ -85,27 +138,64 @@ struct cursor {
 	size_t offset;	  /* in it */
 };
 
+/* Where a piece is: what the CPU can see of it, or NULL. */
+static const uint8_t *host_bytes(const struct piece *p, const uint8_t *bounce)
+{
+	return p->where == PIECE_DEVMEM ? NULL : bounce + p->offset;
+}
+
+/* Bring @n bytes, from @from on in a piece, to @offset of a message. */
+static int place(struct devmem_conn *c, const struct flow *f,
+		 struct gather_list *list, struct devmem_request *r,
+		 size_t offset, const struct piece *p, size_t from, size_t n,
+		 const uint8_t *host)
+{
+	struct gather_op op = {
+		.dst = r->addr + offset,
+		.host = host ? host + from : NULL,
+		.offset = p->offset + from,
+		.len = n,
+	};
+
+	if (host && !r->device) {
+		memcpy(op.dst, op.host, n);
+		return 0;
+	}
+	if (!host && c->rx.unpack && !r->gathered && !r->unlisted) {
+		const struct rxpool *pool = c->rx.rail[f->rail].pool;
+		int rc = unpack_add(c->rx.unpack, r->number,
+				    rxpool_unpack_offset(pool) + op.offset,
+				    offset, n);
+
+		r->listed |= !rc;
+		/* What a list does not take is gathered. */
+		if (rc != -EMSGSIZE)
+			return rc;
+	}
+	return gather_list_add(list, &op) ? 0 : -ENOSPC;
+}
+
 /* List the copies that bring a piece to its place, which may straddle runs. */
 static int gather_piece(struct devmem_conn *c, struct flow *f,
-			struct rx_scratch *s, struct cursor *at,
-			const struct piece *p)
+			struct gather_list *list, const uint8_t *bounce,
+			struct cursor *at, const struct piece *p)
 {
+	const uint8_t *host = host_bytes(p, bounce);
 	size_t done = 0;
 
 	while (done < p->len && at->run < f->count) {
 		const struct run *r = &f->run[(f->first + at->run) % FLOW_RUNS];
 		size_t n = r->len - at->offset;
-		struct gather_op op;
+		int rc;
 
 		n = n < p->len - done ? n : p->len - done;
-		op.dst = r->req->addr + r->offset + at->offset;
-		op.offset = p->offset + done;
-		op.host = p->where == PIECE_DEVMEM ?
-				  NULL :
-				  s->bounce + p->offset + done;
-		op.len = n;
-		if (!gather_list_add(&s->list, &op))
-			break;
+		rc = place(c, f, list, r->req, r->offset + at->offset, p, done,
+			   n, host);
+		if (rc)
+			return conn_fail(c, -EIO,
+					 "a piece of payload cannot be placed: "
+					 "%s",
+					 strerror(-rc));
 		done += n;
 		at->offset += n;
 		if (at->offset == r->len) {
@@ -120,11 +210,15 @@ static int gather_piece(struct devmem_conn *c, struct flow *f,
 	return 0;
 }
 
-static void count_piece(struct devmem_stats *s, const struct piece *p)
+static void count_piece(struct devmem_stats *s, const struct piece *p,
+			bool emulated)
 {
 	switch (p->where) {
 	case PIECE_DEVMEM:
-		s->bytes_devmem += p->len;
+		if (emulated)
+			s->bytes_emulated += p->len;
+		else
+			s->bytes_devmem += p->len;
 		s->frags++;
 		break;
 	case PIECE_LINEAR:
@@ -167,9 +261,10 @@ static int check_piece(struct devmem_conn *c, const struct flow *f,
  * end, so that every token that came is known and will be returned.
  */
 static int take_pieces(struct devmem_conn *c, struct flow *f,
-		       struct rx_scratch *s, const struct msghdr *msg,
+		       struct gather_list *list, const struct msghdr *msg,
 		       size_t received)
 {
+	const uint8_t *bounce = msg->msg_iov->iov_base;
 	struct cursor at = { 0, 0 };
 	struct piece_walk w;
 	struct piece p;
@@ -190,51 +285,55 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 			tokens_add(&f->tokens, p.token, p.len);
 		}
 		rc = rc ?: check_piece(c, f, &p);
-		rc = rc ?: gather_piece(c, f, s, &at, &p);
-		if (!rc)
-			count_piece(&c->stats, &p);
+		rc = rc ?: gather_piece(c, f, list, bounce, &at, &p);
+		if (rc)
+			continue;
+		count_piece(&c->stats, &p, f->emu);
+		if (p.where != PIECE_DEVMEM)
+			list->staged = (size_t)p.offset + p.len;
 	}
 	return rc;
 }
 
 static int submit(struct devmem_conn *c, struct flow *f,
-		  const struct rx_scratch *s, size_t bytes)
+		  const struct gather_list *list, size_t bytes)
 {
 	struct receiver *rx = &c->rx;
 	size_t left = bytes;
 	uint64_t ticket;
 	int rc;
 
-	rc = rx->gather.ops->submit(&rx->gather, &s->list, &ticket);
+	rc = gather_submit(rx->gather, list, &ticket);
 	if (rc)
 		return conn_fail(c, rc, "gathering %zu bytes: %s", bytes,
 				 strerror(-rc));
 	for (unsigned int i = 0; i < f->count && left; i++) {
 		const struct run *r = &f->run[(f->first + i) % FLOW_RUNS];
 
-		r->req->ticket = ticket;
+		if (ticket)
+			r->req->ticket = ticket;
+		if (r->req->listed)
+			f->tokens_gate.messages = r->req->seq + 1;
 		left -= left < r->len ? left : r->len;
 	}
-	f->tokens_ticket = ticket;
+	if (ticket) {
+		rx_gathers(c, ticket);
+		f->tokens_gate.ticket = ticket;
+	}
 	rx->unreceived -= bytes;
 	flow_advance(f, bytes);
 	return 0;
-}
-
-static bool gathered(const struct devmem_conn *c, const struct flow *f)
-{
-	int err;
-
-	return f->tokens_ticket <=
-	       c->rx.gather.ops->done((struct gather_engine *)&c->rx.gather,
-				      &err);
 }
 
 /* Results as those of recv_host(). */
 static int recv_pieces(struct devmem_conn *c, struct flow *f,
 		       struct rx_scratch *s)
 {
-	struct iovec iov = { .iov_base = s->bounce };
+	struct gather_room room = {
+		.bytes = f->pending < SCRATCH_BYTES ? f->pending :
+						      SCRATCH_BYTES,
+	};
+	struct iovec iov;
 	struct msghdr msg = {
 		.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -244,15 +343,33 @@ static int recv_pieces(struct devmem_conn *c, struct flow *f,
 	ssize_t n;
 	int rc;
 
-	iov.iov_len = f->pending < SCRATCH_BYTES ? f->pending : SCRATCH_BYTES;
-	iov.iov_len = conn_within_budget(c, iov.iov_len);
-	n = recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_SOCK_DEVMEM);
-	if (n <= 0)
+	room.bytes = conn_within_budget(c, room.bytes);
+	if (f->emu) {
+		n = emu_land(f->emu, c->rx.gather, room.bytes);
+		rx_gathers(c, emu_ticket(f->emu));
+		if (n <= 0)
+			return payload_error(c, n);
+	}
+	rc = rx_reserve(c, &room);
+	if (rc)
+		return rc;
+	iov.iov_base = room.stage ?: s->bounce;
+	iov.iov_len = room.bytes;
+	n = f->emu ? emu_recvmsg(f->emu, c->rx.gather, &msg) :
+		     recvmsg(f->fd, &msg, MSG_DONTWAIT | MSG_SOCK_DEVMEM);
+	if (n <= 0) {
+		gather_release(c->rx.gather);
 		return payload_error(c, n);
+	}
 	s->list.count = 0;
+	s->list.staged = 0;
 	c->budget -= (size_t)n;
-	rc = take_pieces(c, f, s, &msg, (size_t)n);
-	rc = rc ?: submit(c, f, s, (size_t)n);
+	rc = take_pieces(c, f, &s->list, &msg, (size_t)n);
+	if (rc) {
+		gather_release(c->rx.gather);
+		return rc;
+	}
+	rc = submit(c, f, &s->list, (size_t)n);
 	return rc ?: (size_t)n == iov.iov_len;
 }
 
@@ -264,11 +381,17 @@ static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 
 	/* Every token that may come needs its place before it is minted. */
 	if (tokens_room(&f->tokens) < SCRATCH_FRAGS) {
-		if (!gathered(c, f))
-			return -EAGAIN;
-		rc = rx_return_tokens(c, f);
+		rc = return_done(c, f);
 		if (rc)
 			return rc;
+		if (tokens_room(&f->tokens) < SCRATCH_FRAGS) {
+			/* They may be those of the message that is due. */
+			rc = rx_unpack_relieve(c, f->run[f->first].req);
+			if (rc)
+				return rc;
+			c->rx.crowded = true;
+			return -EAGAIN;
+		}
 	}
 	s = rxpool_scratch_get(pool);
 	if (!s)
@@ -279,8 +402,8 @@ static int recv_devmem(struct devmem_conn *c, struct flow *f, bool *moved)
 		return rc;
 	*moved = true;
 	full = rc;
-	if (f->tokens.bytes >= RETURN_BYTES && gathered(c, f))
-		rc = rx_return_tokens(c, f);
+	if (f->tokens.bytes >= RETURN_BYTES)
+		rc = return_done(c, f);
 	return rc < 0 ? rc : full;
 }
 
@@ -289,8 +412,7 @@ int rx_flow_receive(struct devmem_conn *c, struct flow *f, bool *moved)
 	int rc = 1;
 
 	/* A call that was not filled has left nothing behind, most of the time. */
-	for (int i = 0; rc > 0 && i < RECV_CALLS && f->count && c->budget;
-	     i++)
+	for (int i = 0; rc > 0 && i < RECV_CALLS && f->count && c->budget; i++)
 		rc = c->rx.pools ? recv_devmem(c, f, moved) :
 				   recv_host(c, f, moved);
 	return rc > 0 || rc == -EAGAIN ? 0 : rc;
@@ -301,7 +423,6 @@ int rx_return_gathered(struct devmem_conn *c)
 	int rc = 0;
 
 	for (unsigned int i = 0; !rc && i < c->flows; i++)
-		if (gathered(c, &c->flow[i]))
-			rc = rx_return_tokens(c, &c->flow[i]);
+		rc = return_done(c, &c->flow[i]);
 	return rc;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "emulate.h"
 #include "ethioctl.h"
 #include "rxpool.h"
 #include "uapi.h"
@@ -17,9 +18,43 @@
 /* Times that we look for other queues when somebody was faster. */
 #define BIND_TRIES 8
 
-static const struct region_ops *region_of(const struct devmem_options *o,
+static bool emulates(const struct devmem_options *o)
+{
+	return o->rx == DEVMEM_RX_EMULATE;
+}
+
+int rxpool_gpu(const struct devmem_nic_props *nic,
+	       const struct devmem_options *o)
+{
+	struct why w;
+	int gpu;
+
+	if (o->region != DEVMEM_REGION_AUTO && o->region != DEVMEM_REGION_CUDA)
+		return -1;
+	gpu = gpu_choose(nic->pci_path, &w);
+	if (gpu < 0 || gpu_probe(gpu, !emulates(o), &w))
+		return -1;
+	return gpu;
+}
+
+/* Memory of a GPU, or why not. */
+static const struct region_ops *cuda_region(const struct devmem_nic_props *nic,
+					    const struct devmem_options *o,
+					    struct why *w)
+{
+	int gpu = gpu_choose(nic->pci_path, w);
+
+	if (gpu < 0 || gpu_probe(gpu, !emulates(o), w))
+		return NULL;
+	return &region_cuda;
+}
+
+static const struct region_ops *region_of(const struct devmem_nic_props *nic,
+					  const struct devmem_options *o,
 					  struct why *w)
 {
+	const struct region_ops *cuda;
+
 	switch (o->region) {
 	case DEVMEM_REGION_UDMABUF:
 		return &region_udmabuf;
@@ -27,12 +62,30 @@ static const struct region_ops *region_of(const struct devmem_options *o,
 		why(w, 0, "NCCL_DEVMEM_REGION=none");
 		return NULL;
 	default:
-		why(w, 0,
-		    "this build has no GPU memory to receive into; "
-		    "NCCL_DEVMEM_REGION=udmabuf uses host memory instead, for "
-		    "tests");
-		return NULL;
+		cuda = cuda_region(nic, o, w);
+		/* What is emulated needs no GPU, unless it is asked for. */
+		if (!cuda && emulates(o) && o->region == DEVMEM_REGION_AUTO)
+			return &region_host;
+		return cuda;
 	}
+}
+
+void rxpool_gpu_props(struct devmem_nic_props *nic,
+		      const struct devmem_options *o)
+{
+	int gpu = rxpool_gpu(nic, o);
+	struct gpu g = { .ordinal = gpu };
+
+	nic->gpu_memory = nic->devmem_rx && gpu >= 0;
+	if (!nic->gpu_memory || gpu_describe(gpu, &g))
+		return;
+	nic->gpu_dmabuf = g.dmabuf;
+	nic->unpack = o->unpack && g.vmm && (g.writes_ordered || g.can_flush);
+	if (o->unpack && !nic->unpack)
+		WARN("NCCL_DEVMEM_UNPACK=1 needs a GPU with virtual memory "
+		     "management for RDMA, whose kernels see what NICs write: "
+		     "%s %s; its gather engine is used instead",
+		     g.name, g.vmm ? "does not" : "has none");
 }
 
 static int open_netdev(struct devnl_family *f, struct why *w)
@@ -86,8 +139,10 @@ int rxpool_probe(const struct devmem_nic_props *nic,
 	bool *bound;
 	int rc;
 
-	if (!region_of(o, w))
+	if (!region_of(nic, o, w))
 		return -EOPNOTSUPP;
+	if (emulates(o))
+		return 0;
 	rc = open_netdev(&f, w);
 	if (rc)
 		return rc;
@@ -212,15 +267,43 @@ static int init_credit(struct rxpool *p, struct why *w)
 			   niovs, p->queues, p->ifname, held,
 			   2 * held * (size_t)sysconf(_SC_PAGESIZE), p->ifname);
 	credit_init(&p->credit, niovs - held);
-	pthread_mutex_init(&p->scratch_lock, NULL);
+	return 0;
+}
+
+/* Bind it to queues of the NIC, and set that up for it. */
+static int bind_pool(struct rxpool *p, const struct devmem_nic_props *nic,
+		     const struct devmem_options *o, struct why *w)
+{
+	int rc = settings_begin(&p->settings, nic, o->nic_manual, w);
+
+	rc = rc ?: settings_ntuple_on(&p->settings, w);
+	rc = rc ?: settings_split_on(&p->settings, w);
+	rc = rc ?: bind_queues(p, o, w);
+	rc = rc ?: init_credit(p, w);
+	if (rc) {
+		devnl_close(&p->lease);
+		settings_end(&p->settings);
+		return rc;
+	}
+	settings_commit(&p->settings);
+	return 0;
+}
+
+static int emulate_pool(struct rxpool *p, struct why *w)
+{
+	p->emulated = emu_pool_new(&p->region);
+	if (!p->emulated)
+		return why(w, -ENOMEM, "out of memory");
+	credit_init(&p->credit,
+		    p->region.bytes / (size_t)sysconf(_SC_PAGESIZE));
 	return 0;
 }
 
 int rxpool_setup(const struct devmem_nic_props *nic,
-		 const struct devmem_options *o, struct rxpool **out,
+		 const struct devmem_options *o, int gpu, struct rxpool **out,
 		 struct why *w)
 {
-	const struct region_ops *ops = region_of(o, w);
+	const struct region_ops *ops = region_of(nic, o, w);
 	struct rxpool *p;
 	int rc;
 
@@ -232,32 +315,37 @@ int rxpool_setup(const struct devmem_nic_props *nic,
 		return why(w, -ENOMEM, "out of memory");
 	memcpy(p->ifname, nic->name, sizeof(p->ifname));
 	p->ifindex = nic->ifindex;
+	p->region.bytes = o->pool_bytes;
+	p->region.exported = !emulates(o);
+	pthread_mutex_init(&p->scratch_lock, NULL);
 
-	rc = open_netdev(&p->lease, w);
+	rc = emulates(o) ? 0 : open_netdev(&p->lease, w);
 	if (rc)
 		goto err_free;
+	if (ops->on_gpu) {
+		p->region.gpu = gpu_get(gpu < 0 ? 0 : gpu, w);
+		rc = p->region.gpu ? 0 : -EOPNOTSUPP;
+		if (rc)
+			goto err_lease;
+	}
 	/* Before the NIC's lock is taken: this may take its time. */
-	rc = region_alloc(&p->region, ops, o->pool_bytes, w);
+	rc = region_alloc(&p->region, ops, w);
 	if (rc)
-		goto err_lease;
-	rc = settings_begin(&p->settings, nic, o->nic_manual, w);
-	rc = rc ?: settings_ntuple_on(&p->settings, w);
-	rc = rc ?: settings_split_on(&p->settings, w);
-	rc = rc ?: bind_queues(p, o, w);
-	rc = rc ?: init_credit(p, w);
+		goto err_gpu;
+	rc = emulates(o) ? emulate_pool(p, w) : bind_pool(p, nic, o, w);
 	if (rc)
-		goto err_settings;
-	settings_commit(&p->settings);
+		goto err_region;
 	*out = p;
 	return 0;
 
-err_settings:
-	devnl_close(&p->lease);
-	settings_end(&p->settings);
+err_region:
 	region_free(&p->region);
+err_gpu:
+	gpu_put(p->region.gpu);
 err_lease:
 	devnl_close(&p->lease);
 err_free:
+	pthread_mutex_destroy(&p->scratch_lock);
 	free(p);
 	return rc;
 }
@@ -266,10 +354,16 @@ void rxpool_teardown(struct rxpool *p)
 {
 	if (!p)
 		return;
-	settings_lock(&p->settings);
-	devnl_close(&p->lease);
-	region_free(&p->region);
-	settings_end(&p->settings);
+	if (p->emulated) {
+		emu_pool_free(p->emulated);
+		region_free(&p->region);
+	} else {
+		settings_lock(&p->settings);
+		devnl_close(&p->lease);
+		region_free(&p->region);
+		settings_end(&p->settings);
+	}
+	gpu_put(p->region.gpu);
 	rxpool_scratch_free(p);
 	pthread_mutex_destroy(&p->scratch_lock);
 	credit_destroy(&p->credit);

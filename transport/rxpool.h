@@ -34,6 +34,7 @@ struct rxpool {
 	unsigned int ifindex;
 	struct nic_settings settings;
 	struct region region;
+	struct emu_pool *emulated; /* NULL: a NIC writes to it */
 	/*
 	 * The lease: closing it unbinds. It is closed after every socket that
 	 * may hold tokens and before the settings are restored, which the
@@ -49,6 +50,16 @@ struct rxpool {
 	struct rx_scratch *scratch; /* not in use */
 };
 
+/*
+ * Which GPU's memory a pool of the calling thread would be in, -1: none, or it is not
+ * known whether one can be used.
+ */
+int rxpool_gpu(const struct devmem_nic_props *nic,
+	       const struct devmem_options *o);
+/* Fill in what @nic can do with memory of GPUs; devmem_rx is known. */
+void rxpool_gpu_props(struct devmem_nic_props *nic,
+		      const struct devmem_options *o);
+
 /** rxpool_probe() - look for an obstacle without changing anything. */
 int rxpool_probe(const struct devmem_nic_props *nic,
 		 const struct devmem_options *o, struct why *w);
@@ -58,7 +69,7 @@ int rxpool_probe(const struct devmem_nic_props *nic,
  * bound. On failure everything is as before and @w says why.
  */
 int rxpool_setup(const struct devmem_nic_props *nic,
-		 const struct devmem_options *o, struct rxpool **out,
+		 const struct devmem_options *o, int gpu, struct rxpool **out,
 		 struct why *w);
 
 /** rxpool_teardown() - unbind, free, restore. NULL is allowed. */
@@ -72,6 +83,12 @@ void rxpool_scratch_free(struct rxpool *p);
 
 /* The queue that the next flow is to be steered to, in turn. Any thread. */
 unsigned int rxpool_next_queue(struct rxpool *p);
+
+/* Where the pool begins in the memory that NCCL's unpacking is told of. */
+static inline uint64_t rxpool_unpack_offset(const struct rxpool *p)
+{
+	return p->region.memory.addr - p->region.memory.base;
+}
 
 /* "6,7", for log lines. */
 const char *rxpool_queues_text(const struct rxpool *p, char *text, size_t n);

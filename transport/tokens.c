@@ -3,6 +3,7 @@
  * tokens.c - batches of frag tokens; see tokens.h.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "tokens.h"
 
@@ -25,6 +26,17 @@ bool tokens_add(struct token_batch *b, uint32_t token, size_t bytes)
 	b->frags++;
 	b->bytes += bytes;
 	return true;
+}
+
+void tokens_move(struct token_batch *to, struct token_batch *from)
+{
+	memcpy(to->range, from->range, from->ranges * sizeof(to->range[0]));
+	to->ranges = from->ranges;
+	to->frags = from->frags;
+	to->bytes = from->bytes;
+	from->ranges = 0;
+	from->frags = 0;
+	from->bytes = 0;
 }
 
 /* Ranges from @first on that fit one call; *frags is what they hold. */

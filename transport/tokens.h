@@ -28,6 +28,9 @@ struct token_batch {
  */
 bool tokens_add(struct token_batch *b, uint32_t token, size_t bytes);
 
+/* All of @from becomes all of @to, which is empty. */
+void tokens_move(struct token_batch *to, struct token_batch *from);
+
 /* Ranges that can be added for sure. */
 static inline unsigned int tokens_room(const struct token_batch *b)
 {

@@ -44,8 +44,7 @@ static bool is_inline(const struct devmem_conn *c,
 }
 
 /* The kernel has all of it, and the record that tells of it. */
-static bool is_sent(const struct devmem_conn *c,
-		    const struct devmem_request *r)
+static bool is_sent(const struct devmem_conn *c, const struct devmem_request *r)
 {
 	return r->seq < c->tx.emit_seq && r->moved == r->total &&
 	       c->control.out_head == c->control.out_tail;
@@ -100,16 +99,25 @@ static unsigned int least_busy(const struct devmem_conn *c)
 	return best;
 }
 
+/* Up to where it may go to flows now. */
+static size_t sendable(const struct devmem_request *r)
+{
+	size_t ready = tx_ready(r);
+
+	return r->granted < ready ? r->granted : ready;
+}
+
 /* Hand granted bytes to flows, as many as these take; list them in @d. */
 static void assign_chunks(struct devmem_conn *c, struct devmem_request *r,
 			  struct wire_data *d)
 {
 	/* With one flow there is no choice: what is granted is one chunk. */
 	size_t chunk = c->flows > 1 ? c->tx.chunk_bytes : ONLY_CHUNK;
+	size_t upto = sendable(r);
 
-	while (r->assigned < r->granted && d->count < WIRE_MAX_CHUNKS) {
+	while (r->assigned < upto && d->count < WIRE_MAX_CHUNKS) {
 		unsigned int i = least_busy(c);
-		size_t n = r->granted - r->assigned;
+		size_t n = upto - r->assigned;
 
 		n = n < chunk ? n : chunk;
 		if (c->flow[i].pending >= CHUNKS_AHEAD * chunk ||
@@ -135,7 +143,7 @@ static bool emit_large(struct devmem_conn *c, struct devmem_request *r)
 		 * With nothing granted, say its size once: the receiver finds
 		 * out at once if it is too large, and grants what it can.
 		 */
-		if (!d.count && c->tx.announced)
+		if (!d.count && (c->tx.announced || r->assigned == tx_ready(r)))
 			break;
 		control_put_done(k, wire_put_data(control_put(k), r->seq, &d));
 		c->tx.announced = true;
@@ -155,9 +163,12 @@ static int emit_inline(struct devmem_conn *c, bool *moved)
 
 	for (n = 0; n < CONTROL_BATCH; n++) {
 		r[n] = conn_active(c, c->tx.emit_seq + n);
-		if (!r[n] || !is_inline(c, r[n]))
+		if (!r[n] || !is_inline(c, r[n]) ||
+		    (r[n]->size && r[n]->moved == tx_ready(r[n])))
 			break;
 	}
+	if (!n)
+		return 0;
 	before = r[0]->moved;
 	done = control_send_inline(c, r, n);
 	if (done < 0)
@@ -267,7 +278,7 @@ static bool more_to_emit(struct devmem_conn *c)
 {
 	const struct devmem_request *r = conn_active(c, c->tx.emit_seq);
 
-	return r && !is_inline(c, r) && r->assigned < r->granted;
+	return r && !is_inline(c, r) && r->assigned < sendable(r);
 }
 
 static int send_all(struct devmem_conn *c, bool *moved)
@@ -310,7 +321,9 @@ static bool sending(const struct devmem_conn *c)
 int tx_progress(struct devmem_conn *c)
 {
 	bool moved = false;
-	int rc = c->err ?: send_all(c, &moved);
+	int rc = c->err ?: stage_progress(c);
+
+	rc = rc ?: send_all(c, &moved);
 
 	/* To ask for completions is a call, worth it when it is all that is left. */
 	if (!rc && !moved)

@@ -20,8 +20,8 @@ static unsigned int slot_of(uint64_t seq)
 }
 
 /*
- * Only here does the GPU learn of a list. Release: the entries are seen no later
- * than their number. When that happens is up to NCCL: the receive is reported as
+ * Only here does the GPU learn of a list: the entries are seen no later than their
+ * number. When that happens is up to NCCL: the receive is reported as
  * done after this, then NCCL's proxy has a full fence and stores the tail; a warp
  * that has seen the tail reads the number after it, from memory and not from a
  * cache. The thread that reports need not be the one that wrote: it learns that
@@ -30,7 +30,7 @@ static unsigned int slot_of(uint64_t seq)
 static void set_count(struct unpack *u, uint64_t seq, uint64_t count)
 {
 	__atomic_store_n(&u->meta->count[slot_of(seq)], count,
-			 __ATOMIC_RELEASE);
+			 __ATOMIC_SEQ_CST);
 }
 
 void unpack_init(struct unpack *u, struct unpack_meta *meta)
@@ -165,10 +165,10 @@ int unpack_publish(struct unpack *u, uint64_t seq)
 	s->published = true;
 	set_count(u, seq, s->count);
 	/* Whoever withdraws meanwhile sees the count, or is seen here. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&u->withdrawn, __ATOMIC_SEQ_CST))
-		set_count(u, seq, 0);
-	return 0;
+	if (!__atomic_load_n(&u->withdrawn, __ATOMIC_SEQ_CST))
+		return 0;
+	set_count(u, seq, 0);
+	return s->count ? -ECANCELED : 0;
 }
 
 int unpack_consume(struct unpack *u, uint64_t seq)

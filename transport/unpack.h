@@ -68,7 +68,8 @@ void unpack_empty(struct unpack *u, uint64_t seq);
 
 /**
  * unpack_publish() - the list is complete; it may be empty. Before the receive is
- * reported as done. In any order of receives. -EINVAL if it is not open.
+ * reported as done. In any order of receives. -EINVAL if it is not open; -ECANCELED
+ * if all lists were withdrawn, and this one had something on it.
  */
 int unpack_publish(struct unpack *u, uint64_t seq);
 

@@ -118,6 +118,12 @@ static unsigned int waits_for(struct devmem_conn *c, struct pollfd *p)
 	return n;
 }
 
+/* Does it wait for what no socket tells of: room in a pool, a GPU? */
+static bool waits_unseen(struct devmem_conn *c)
+{
+	return c->is_sender ? tx_waits_unseen(c) : rx_waits_unseen(c);
+}
+
 /*
  * What wakes the worker, in w->poll: how many, and in *ms after what time it has
  * to look in any case. 0: it must not sleep.
@@ -131,11 +137,11 @@ static unsigned int watch(struct worker *w, int *ms)
 	*ms = -1;
 	w->poll[0] = (struct pollfd){ .fd = w->event, .events = POLLIN };
 	for (struct devmem_conn *c = w->first; c; c = c->link) {
-		if (conn_is_posted(c))
+		if (conn_is_posted(c) || rx_unpack_pending(c))
 			return 0;
 		if (!conn_under_way(c))
 			continue;
-		if (n + 1 + c->flows > POLL_MAX || rx_waits_unseen(c))
+		if (n + 1 + c->flows > POLL_MAX || waits_unseen(c))
 			*ms = NAP_MS;
 		else if (*ms < 0)
 			*ms = SLEEP_MS;

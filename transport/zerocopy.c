@@ -93,7 +93,8 @@ void zerocopy_post(struct devmem_conn *c, struct devmem_request *r)
 	struct zerocopy *z = &c->tx.zerocopy;
 	unsigned int way;
 
-	if (z->state == ZEROCOPY_OFF || r->mem || r->size < LARGE_BYTES)
+	if (z->state == ZEROCOPY_OFF || r->mem || r->device ||
+	    r->size < LARGE_BYTES)
 		return;
 	if (z->state == ZEROCOPY_TRY && z->tried == TRIES)
 		decide(c);

@@ -283,9 +283,13 @@ TEST_F(UnpackLists, AfterWithdrawalThereIsNothingToCopy)
 	unpack_withdraw(&u);
 	EXPECT_EQ(count(0), 0u);
 	EXPECT_EQ(unpack_add(&u, 1, 100, 100, 10), 0);
-	EXPECT_EQ(published(1), 0u);
+	EXPECT_EQ(unpack_publish(&u, 1), -ECANCELED);
+	EXPECT_EQ(count(1), 0u);
 	EXPECT_EQ(unpack_consume(&u, 0), 0);
 	EXPECT_EQ(unpack_consume(&u, 1), 0);
+	/* What has nothing on its list lacks nothing. */
+	ASSERT_EQ(unpack_begin(&u, 2, slice), 0);
+	EXPECT_EQ(unpack_publish(&u, 2), 0);
 }
 
 TEST_F(UnpackLists, AnOpenListCanBeReadAndTakenBack)
