@@ -83,6 +83,8 @@ typedef enum {
 } ncclNetDeviceType;
 
 #define NCCL_NET_DEVICE_INVALID_VERSION 0x0
+/* Of UNPACK; NCCL takes no other. */
+#define NCCL_NET_DEVICE_UNPACK_VERSION 0x7
 
 /* How GPU code finds its side of a connection (UNPACK only); in all versions. */
 typedef struct {

@@ -47,14 +47,17 @@ ncclResult_t net_irecv(void *recv_comm, int n, void **data, size_t *sizes,
 ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
 			void **mhandles, void **request);
 ncclResult_t net_test(void *request, int *done, int *sizes);
+ncclResult_t net_get_device_mr(void *comm, void *mhandle, void **dptr_mhandle);
+ncclResult_t net_irecv_consumed(void *recv_comm, int n, void *request);
 ncclResult_t net_close_comm(void *comm);
 ncclResult_t net_close_listen(void *listen_comm);
 
-/* What every version's table has. No device offload: the last two. */
+/* What every version's table has. */
 #define NET_COMMON_SLOTS                                             \
 	.name = NET_NAME, .accept = net_accept, .regMr = net_reg_mr, \
 	.regMrDmaBuf = net_reg_mr_dmabuf, .deregMr = net_dereg_mr,   \
-	.iflush = net_iflush, .test = net_test, .getDeviceMr = NULL, \
-	.irecvConsumed = NULL
+	.iflush = net_iflush, .test = net_test,                      \
+	.getDeviceMr = net_get_device_mr,                            \
+	.irecvConsumed = net_irecv_consumed
 
 #endif /* PLUGIN_NET_H */

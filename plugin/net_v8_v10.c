@@ -179,8 +179,9 @@ static ncclResult_t properties_v8(int dev, ncclNetProperties_v8_t *props)
 	props->latency = p.latency;
 	props->maxComms = p.maxComms;
 	props->maxRecvs = p.maxRecvs;
-	props->netDeviceType = p.netDeviceType;
-	props->netDeviceVersion = p.netDeviceVersion;
+	/* NCCL 2.20 and 2.21 cannot unpack trees (docs/unpack.md). */
+	props->netDeviceType = NCCL_NET_DEVICE_HOST;
+	props->netDeviceVersion = NCCL_NET_DEVICE_INVALID_VERSION;
 	return ncclSuccess;
 }
 

@@ -25,9 +25,22 @@ const struct param params[] = {
 	{ .name = "NCCL_DEVMEM_REGION",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(region),
-	  .words = "auto|none|udmabuf",
+	  .words = "auto|none|udmabuf|cuda",
 	  .preset = "auto",
 	  .sentence = "Memory that payload is received into." },
+	{ .name = "NCCL_DEVMEM_RX",
+	  .kind = PARAM_CHOICE,
+	  .offset = AT(rx),
+	  .words = "auto|emulate",
+	  .preset = "auto",
+	  .sentence = "emulate: payload is copied to that memory from "
+		      "ordinary TCP, for tests." },
+	{ .name = "NCCL_DEVMEM_UNPACK",
+	  .kind = PARAM_CHOICE,
+	  .offset = AT(unpack),
+	  .words = "0|1",
+	  .preset = "0",
+	  .sentence = "1: NCCL's kernels take payload out of the pool." },
 	{ .name = "NCCL_DEVMEM_REQUIRE",
 	  .kind = PARAM_WORDS,
 	  .offset = AT(require),
@@ -105,8 +118,8 @@ const struct param params[] = {
 	{ .name = "NCCL_DEVMEM_GATHER",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(gather),
-	  .words = "cpu|none",
-	  .preset = "cpu",
+	  .words = "auto|none",
+	  .preset = "auto",
 	  .sentence = "Who moves payload out of the pool; none leaves it "
 		      "there, for measurements." },
 	{ .name = "NCCL_DEVMEM_BUSY_POLL",
@@ -208,8 +221,10 @@ static void store(struct devmem_options *o, const struct param *p, size_t v)
 {
 	void *field = (char *)o + p->offset;
 
-	if (p->offset == AT(nic_manual))
+	if (p->offset == AT(nic_manual) || p->offset == AT(unpack))
 		*(bool *)field = v;
+	else if (p->offset == AT(rx))
+		*(enum devmem_rx_kind *)field = (enum devmem_rx_kind)v;
 	else if (p->offset == AT(region))
 		*(enum devmem_region_kind *)field = (enum devmem_region_kind)v;
 	else if (p->offset == AT(gather))

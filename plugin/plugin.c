@@ -14,6 +14,7 @@
 #include "net.h"
 #include "params.h"
 #include "result.h"
+#include "tuner.h"
 
 #define MAX_DEVICES 64
 /* NCCL's pointers are valid for what a message may be: a request's size. */
@@ -109,6 +110,8 @@ ncclResult_t net_open(bool list, struct devmem **out)
 		PLUGIN_WARN("%s", text);
 		return ncclInvalidUsage;
 	}
+	/* What NCCL's tuner was decided by, once. */
+	o.unpack = tuner_guards();
 	o.log = log_to_nccl;
 	rc = devmem_open(&o, out);
 	if (!rc)
@@ -181,13 +184,18 @@ ncclResult_t net_properties(int dev, ncclNetProperties_v11_t *props)
 	props->pciPath = d->pci_path[0] ? d->pci_path : NULL;
 	props->guid = d->guid;
 	props->ptrSupport = NCCL_PTR_HOST;
-	if (can_import)
+	if (d->gpu_memory)
+		props->ptrSupport |= NCCL_PTR_CUDA;
+	/* As a dma-buf only what something is done with: by a NIC, or the CPU. */
+	if (can_import || (d->gpu_memory && d->gpu_dmabuf && d->devmem_tx))
 		props->ptrSupport |= NCCL_PTR_DMABUF;
 	props->speed = (int)d->speed_mbps;
 	props->maxComms = 65536;
 	props->maxRecvs = 1;
-	props->netDeviceType = NCCL_NET_DEVICE_HOST;
-	props->netDeviceVersion = NCCL_NET_DEVICE_INVALID_VERSION;
+	props->netDeviceType = d->unpack ? NCCL_NET_DEVICE_UNPACK :
+					   NCCL_NET_DEVICE_HOST;
+	props->netDeviceVersion = d->unpack ? NCCL_NET_DEVICE_UNPACK_VERSION :
+					      NCCL_NET_DEVICE_INVALID_VERSION;
 	props->vProps.ndevs = (int)d->rails;
 	_Static_assert(sizeof(d->rail) == sizeof(props->vProps.devs), "rails");
 	memcpy(props->vProps.devs, d->rail, sizeof(d->rail));
@@ -336,19 +344,41 @@ ncclResult_t net_connect(void *ctx, int dev, void *handle, void **send_comm,
 ncclResult_t net_accept(void *listen_comm, void **recv_comm,
 			ncclNetDeviceHandle_v11_t **dev_handle)
 {
-	(void)dev_handle;
-	*recv_comm = NULL;
-	return result_or_again(
-		devmem_accept(listen_comm, (struct devmem_conn **)recv_comm));
+	ncclNetDeviceHandle_v11_t *h = dev_handle ? *dev_handle : NULL;
+	struct devmem_conn *c;
+	size_t bytes = 0;
+	void *unpack;
+	/* A handle to be filled in is there where NCCL would unpack. */
+	int rc = h ? devmem_accept_unpack(listen_comm, &c) :
+		     devmem_accept(listen_comm, &c);
+
+	*recv_comm = c;
+	if (rc || !h)
+		return result_or_again(rc);
+	unpack = devmem_unpack_handle(c, &bytes);
+	*h = (ncclNetDeviceHandle_v11_t){
+		.netDeviceType = unpack ? NCCL_NET_DEVICE_UNPACK :
+					  NCCL_NET_DEVICE_HOST,
+		.netDeviceVersion = unpack ? NCCL_NET_DEVICE_UNPACK_VERSION :
+					     NCCL_NET_DEVICE_INVALID_VERSION,
+		.handle = unpack,
+		.size = bytes,
+		.needsProxyProgress = 1,
+	};
+	return ncclSuccess;
 }
 
 ncclResult_t net_reg_mr(void *comm, void *data, size_t size, int type,
 			void **mhandle)
 {
 	*mhandle = NULL;
+	if (type == NCCL_PTR_CUDA)
+		return result_of(devmem_mr_gpu(comm, data, size,
+					       (struct devmem_mr **)mhandle));
 	if (type != NCCL_PTR_HOST) {
-		PLUGIN_WARN("registering GPU memory without a dma-buf is not "
-			    "possible; is NCCL_DMABUF_ENABLE=0 set?");
+		PLUGIN_WARN("registering memory of type %d: it is neither a "
+			    "host's nor a GPU's",
+			    type);
 		return ncclInvalidUsage;
 	}
 	return result_of(
@@ -383,13 +413,38 @@ ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
 					   (struct devmem_request **)request));
 }
 
+/*
+ * Is NCCL kept from what unpacks nothing though it should? By our tuner, or by its
+ * user; asked after NCCL has initialised its tuner, which is after connecting.
+ */
+static bool unpack_is_safe(void)
+{
+	const char *pat = getenv("NCCL_PAT_ENABLE");
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+
+	if (tuner_in_use() || (pat && !strcmp(pat, "0")))
+		return true;
+	if (!atomic_flag_test_and_set(&said))
+		PLUGIN_WARN("NCCL_DEVMEM_UNPACK=1: NCCL does not use this "
+			    "library's tuner, so payload is gathered instead; "
+			    "set NCCL_TUNER_PLUGIN=libnccl-net-devmem.so, or "
+			    "NCCL_PAT_ENABLE=0");
+	return false;
+}
+
 ncclResult_t net_irecv(void *recv_comm, int n, void **data, size_t *sizes,
 		       int *tags, void **mhandles, void **phandles,
 		       void **request)
 {
+	/*
+	 * What may complete or not, which here it always does, is LL or LL128:
+	 * these protocols unpack nothing.
+	 */
+	bool unlisted = *request == (void *)NCCL_NET_OPTIONAL_RECV_COMPLETION;
+	struct devmem_request **out = (struct devmem_request **)request;
+
 	(void)tags;
 	(void)phandles;
-	/* It may hold NCCL_NET_OPTIONAL_RECV_COMPLETION: we always complete. */
 	*request = NULL;
 	if (n != 1) {
 		PLUGIN_WARN("irecv of %d buffers; this plugin groups none", n);
@@ -397,9 +452,15 @@ ncclResult_t net_irecv(void *recv_comm, int n, void **data, size_t *sizes,
 	}
 	if (sizes[0] > MAX_MESSAGE_BYTES)
 		return ncclInvalidArgument;
+	if (devmem_unpack_handle(recv_comm, &(size_t){ 0 }) &&
+	    !unpack_is_safe())
+		devmem_unpack_off(recv_comm);
+	if (unlisted)
+		return result_or_again(devmem_recv_unlisted(
+			recv_comm, data[0], sizes[0],
+			mhandles ? mhandles[0] : NULL, out));
 	return result_or_again(devmem_recv(recv_comm, data[0], sizes[0],
-					   mhandles ? mhandles[0] : NULL,
-					   (struct devmem_request **)request));
+					   mhandles ? mhandles[0] : NULL, out));
 }
 
 ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
@@ -410,9 +471,27 @@ ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
 	(void)data;
 	(void)sizes;
 	(void)mhandles;
-	/* The CPU placed the bytes before test said done: nothing to flush. */
+	/*
+	 * What test said to be done a CPU or a GPU has placed, or for NCCL's own
+	 * unpacking it was flushed before: nothing is left to do.
+	 */
 	*request = NULL;
 	return ncclSuccess;
+}
+
+ncclResult_t net_get_device_mr(void *comm, void *mhandle, void **dptr_mhandle)
+{
+	/* Called for NCCL's own buffers, and not for its users'. */
+	devmem_unpack_mr(comm, mhandle);
+	*dptr_mhandle = mhandle; /* which no kernel looks at */
+	return ncclSuccess;
+}
+
+ncclResult_t net_irecv_consumed(void *recv_comm, int n, void *request)
+{
+	(void)request; /* they come in order */
+	(void)n;
+	return result_of(devmem_consumed(recv_comm));
 }
 
 ncclResult_t net_test(void *request, int *done, int *sizes)

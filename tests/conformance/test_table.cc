@@ -29,14 +29,22 @@ using Slots = Conformance;
 TEST(Library, T1_ExportsTheTablesAndNothingElse)
 {
 	std::vector<int> versions = exported_tables(plugin_path);
+	std::set<std::string> tuners;
 
-	for (const std::string &name : exported_symbols(plugin_path))
+	for (const std::string &name : exported_symbols(plugin_path)) {
 		EXPECT_TRUE(is_table(name, "ncclNetPlugin_v") ||
 			    is_table(name, "ncclCollNetPlugin_v") ||
 			    is_table(name, "ncclTunerPlugin_v"))
 			<< name << " is exported too";
+		if (is_table(name, "ncclTunerPlugin_v"))
+			tuners.insert(name);
+	}
 	if (plugin_name() == "devmem") {
 		EXPECT_EQ(versions, (std::vector<int>{8, 9, 10, 11, 12}));
+		EXPECT_EQ(tuners,
+			  (std::set<std::string>{
+				  "ncclTunerPlugin_v2", "ncclTunerPlugin_v3",
+				  "ncclTunerPlugin_v4", "ncclTunerPlugin_v5"}));
 	}
 }
 

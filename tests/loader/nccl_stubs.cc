@@ -19,7 +19,7 @@
 #include "nccl_net.h"
 
 std::string nccl_log;
-int newest_table = NEWEST_TABLE;
+int newest_table = NEWEST_TABLE, newest_tuner = NEWEST_TUNER;
 
 /* ---- log --------------------------------------------------------------------- */
 
@@ -130,6 +130,9 @@ void *__wrap_dlsym(void *library, const char *name)
 
 	if (sscanf(name, "ncclNetPlugin_v%d", &version) == 1 &&
 	    version > newest_table)
+		return nullptr;
+	if (sscanf(name, "ncclTunerPlugin_v%d", &version) == 1 &&
+	    version > newest_tuner)
 		return nullptr;
 	return __real_dlsym(library, name);
 }

@@ -9,6 +9,6 @@
 extern std::string nccl_log;
 
 /* Newer tables are hidden from the loader. */
-extern int newest_table;
+extern int newest_table, newest_tuner;
 
 #endif

@@ -160,12 +160,21 @@ TEST_F(Params, ChoicesAreWholeWords)
 	EXPECT_EQ(options.region, DEVMEM_REGION_UDMABUF);
 	ASSERT_EQ(read("NCCL_DEVMEM_REGION", "none"), 0) << text;
 	EXPECT_EQ(options.region, DEVMEM_REGION_NONE);
+	ASSERT_EQ(read("NCCL_DEVMEM_REGION", "cuda"), 0) << text;
+	EXPECT_EQ(options.region, DEVMEM_REGION_CUDA);
 	for (const char *value : {"udma", "udmabuff", "none,auto", "auto|none",
 				  "|"})
 		expect_refused("NCCL_DEVMEM_REGION", value);
 
 	ASSERT_EQ(read("NCCL_DEVMEM_GATHER", "none"), 0) << text;
 	EXPECT_EQ(options.gather, DEVMEM_GATHER_NONE);
+	ASSERT_EQ(read("NCCL_DEVMEM_RX", "emulate"), 0) << text;
+	EXPECT_EQ(options.rx, DEVMEM_RX_EMULATE);
+	ASSERT_EQ(read("NCCL_DEVMEM_UNPACK", "1"), 0) << text;
+	EXPECT_TRUE(options.unpack);
+	expect_refused("NCCL_DEVMEM_UNPACK", "2");
+	expect_refused("NCCL_DEVMEM_UNPACK", "yes");
+	unsetenv("NCCL_DEVMEM_UNPACK");
 	ASSERT_EQ(read("NCCL_DEVMEM_ZEROCOPY", "on"), 0) << text;
 	EXPECT_EQ(options.zerocopy, DEVMEM_ZEROCOPY_ON);
 	ASSERT_EQ(read("NCCL_DEVMEM_ZEROCOPY", "off"), 0) << text;
