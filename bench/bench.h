@@ -17,7 +17,10 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "cuda_memory.h"
 #include "nccl_net_abi.h"
+#include "nccl_tuner_abi.h"
+#include "unpacker.h"
 
 #define MAX_RANKS    64
 #define MAX_CHANNELS 16
@@ -43,7 +46,7 @@ enum mode {
 	MODE_LATENCY,
 	MODES
 };
-enum memory { MEM_AUTO, MEM_HOST, MEM_UDMABUF };
+enum memory { MEM_AUTO, MEM_HOST, MEM_UDMABUF, MEM_CUDA };
 
 /* One setting of a comparison: environment, and optionally another plugin. */
 struct variant {
@@ -61,6 +64,7 @@ struct options {
 	int table;	    /* version of the plugin's table; 0: newest */
 	const char *device; /* names or indexes; NULL: 0 */
 	enum memory memory;
+	int gpu; /* -1: ranks take turns */
 	size_t min_bytes, max_bytes;
 	unsigned int factor;
 	int iters, warmup, check;
@@ -93,6 +97,7 @@ struct options {
 /* Sums of a rank's "path ... done" log lines. Sent as it is: fixed layout. */
 enum {
 	RX_DEVMEM,
+	RX_EMULATED, /* into the pool by the CPU, not by a NIC */
 	RX_LINEAR,
 	RX_HOST,
 	RX_INLINE,
@@ -102,9 +107,17 @@ enum {
 	RX_DONTNEED,
 	RX_GRANTS,
 	RX_MESSAGES,
+	RX_UNPACKED, /* taken out of the pool by us, in place of GPU code */
 	RX_KEYS
 };
-enum { TX_DEVMEM, TX_HOST, TX_INLINE, TX_MESSAGES, TX_KEYS };
+enum {
+	TX_DEVMEM,
+	TX_STAGED, /* GPU memory that was copied to the host first */
+	TX_HOST,
+	TX_INLINE,
+	TX_MESSAGES,
+	TX_KEYS
+};
 
 struct path_report {
 	uint64_t rx_sum[RX_KEYS];
@@ -119,7 +132,7 @@ struct info_report {
 	uint32_t pid;
 	int32_t table, dev, speed, cpus;
 	char host[64], netns[64], kernel[128], machine[32], cpu[64];
-	char plugin[64], device[64], memory[16];
+	char plugin[64], device[64], memory[96]; /* "cuda (GPU 0, ...)" */
 };
 
 /* One line of the table. Sent as it is, by rank 0. */
@@ -207,7 +220,7 @@ struct msg_hello {
 	uint64_t digest; /* of the options: all ranks need the same */
 };
 
-#define MSG_VERSION 2u
+#define MSG_VERSION 3u
 
 size_t msg_max(enum msg_type type);
 int io_full(int fd, void *data, size_t len, bool write, int64_t deadline);
@@ -236,15 +249,21 @@ struct plugin {
 	int table; /* the version that is behind it; 0: built in */
 	void *ctx;
 	bool inited;
+	const ncclTuner_v5_t *tuner; /* of the same library, at work */
+	int tuner_version;
+	void *tuner_ctx;
 	int ndevs;
 	int devs[MAX_DEVICES]; /* of --device */
 	char names[64];	       /* of these, "a,b" */
 	int ptr_support;       /* what all of them have */
+	bool unpacks;	       /* GPU code is to take what is received */
 	int speed;	       /* of all together */
 };
 
 struct rank;
 int plugin_open(struct rank *r, const struct variant *v);
+/* NCCL's next step once it is connected: a tuner, if the library has one. */
+int plugin_tune(struct rank *r);
 void plugin_close(struct rank *r);
 
 /* device.c: find those of --device in a plugin that is open. */
@@ -270,16 +289,27 @@ void limit_close(void);
 int limit_bandwidth(struct rank *r, size_t size);
 int limit_latency(struct rank *r, size_t size, double *us);
 
-/* memory.c */
+/*
+ * memory.c. The plugin is given `base`. The CPU makes and reads the contents at
+ * `cpu`, which is `base` but for GPU memory: buffer_write() hands over what was
+ * made there, buffer_read() takes what was received; both return 0 or a CUresult,
+ * and cost nothing of other memory.
+ */
 struct buffer {
-	void *base;
+	void *base, *cpu;
 	size_t size;
 	int fd; /* dma-buf, -1: none or closed */
+	struct gpu_memory gpu;
 };
 
+const char *memory_name(enum memory kind);
 bool udmabuf_works(char *why, size_t size);
-int buffer_alloc(struct buffer *b, enum memory kind, size_t size);
+/* False with the reason. */
+bool buffer_alloc(struct buffer *b, enum memory kind, size_t size, char *why,
+		  size_t why_size);
 void buffer_free(struct buffer *b);
+int buffer_read(const struct buffer *b, size_t at, size_t n);
+int buffer_write(const struct buffer *b, size_t at, size_t n);
 void fill_floats(float *v, size_t n, int rank, int ranks, uint32_t iter);
 uint64_t wrong_floats(const float *v, size_t n, size_t at, int from, int to,
 		      int ranks, uint32_t iter);
@@ -292,6 +322,8 @@ struct end {
 	void *comm;
 	void *mhandle;
 	struct buffer buf;
+	ncclNetDeviceHandle_v11_t device; /* of a receiver that unpacks */
+	struct unpacker *unpack;	  /* NULL: received data is in place */
 };
 
 /* A pair of connections with the same number on every rank. */
@@ -308,6 +340,8 @@ struct rank {
 	int64_t deadline;
 	struct plugin plugin;
 	enum memory memory;
+	bool by_dmabuf;		   /* how that is registered */
+	uint64_t unpacked;	   /* bytes */
 	int connections, inflight; /* of the variant, or else the options */
 	int nlinks;
 	struct link links[MAX_LINKS];
@@ -329,9 +363,15 @@ int rank_gather(struct rank *r, const void *mine, size_t len, void *all,
 		unsigned int *flags);
 int rank_barrier(struct rank *r);
 int rank_idle(struct rank *r, const char *what);
+/* The rank's GPU, from the first time on: false with the reason. */
+bool rank_gpu(struct rank *r, char *why, size_t size);
+/* A call of the GPU's that did not return 0. */
+int gpu_fail(struct rank *r, const char *what, size_t n, int rc);
 
 /* link.c: connections and their registered buffers */
 int links_open(struct rank *r, size_t buffer_size);
+/* What GPU code does first with a message of `bytes` that has been received. */
+int link_unpack(struct rank *r, struct end *e, void *data, size_t bytes);
 void links_close(struct rank *r);
 
 /* coll.c, p2p.c: what the ranks do */

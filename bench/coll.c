@@ -63,8 +63,8 @@ static bool prim_ready(struct group *g, int channel, const struct prim *m)
 }
 
 /* to = own + what was received, from one or two lanes or none. */
-static void combine(float *restrict to, const float *own, float *const *from,
-		    int nfrom, size_t n)
+static void combine(float *restrict to, const float *own,
+		    const float *const *from, int nfrom, size_t n)
 {
 	const float *a = own ? own : from[0];
 	const float *b = own ? from[0] : from[1];
@@ -81,15 +81,15 @@ static void combine(float *restrict to, const float *own, float *const *from,
 			to[i] = a[i] + b[i] + from[1][i];
 }
 
-static int prim_run(struct group *g, int channel, const struct prim *m)
+/* What has been received, of each lane. */
+static int prim_read(struct group *g, int channel, const struct prim *m,
+		     const float **from)
 {
-	float *from[TREE_KIDS] = { 0 }, *to = m->out;
 	struct lane *l;
-	int i, rc;
+	int i;
 
 	for (i = 0; i < m->nrecv; i++) {
 		l = lane_of(g, channel, m->recv[i]);
-		from[i] = lane_rslot(l);
 		if (l->rsize[l->rused % SLOTS] != m->n * sizeof(float))
 			return rank_fail(
 				g->r, ERR_DATA, EXIT_FAIL,
@@ -98,20 +98,38 @@ static int prim_run(struct group *g, int channel, const struct prim *m)
 				(unsigned long long)l->rused, l->link->rx.peer,
 				l->nr, g->r->size, l->rsize[l->rused % SLOTS],
 				m->n * sizeof(float));
+		from[i] = lane_read(g->r, l);
+		if (!from[i])
+			return g->r->error.code;
 	}
+	return 0;
+}
+
+static int prim_run(struct group *g, int channel, const struct prim *m)
+{
+	const float *from[TREE_KIDS] = { 0 };
+	float *to = m->out;
+	struct lane *l;
+	int i, rc;
+
+	rc = prim_read(g, channel, m, from);
+	if (rc)
+		return rc;
 	if (to && to != m->own)
 		combine(to, m->own, from, m->nrecv, m->n);
 	for (i = 0; i < m->nsend; i++) {
-		float *slot;
+		float *room;
 
 		l = lane_of(g, channel, m->send[i]);
-		slot = lane_sslot(l);
+		room = lane_room(l);
 		if (to)
-			memcpy(slot, to, m->n * sizeof(float));
+			memcpy(room, to, m->n * sizeof(float));
 		else
-			combine(slot, m->own, from, m->nrecv, m->n);
-		to = slot;
-		lane_filled(l, m->n * sizeof(float));
+			combine(room, m->own, from, m->nrecv, m->n);
+		to = room;
+		rc = lane_filled(g->r, l, m->n * sizeof(float));
+		if (rc)
+			return rc;
 	}
 	for (i = 0; i < m->nrecv; i++) {
 		rc = lane_consumed(g->r, lane_of(g, channel, m->recv[i]));

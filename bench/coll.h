@@ -71,13 +71,15 @@ int tree_parent(int rank);
 int tree_kid(int rank, int ranks, int kid); /* -1: none */
 
 /* lane.c */
-float *lane_rslot(const struct lane *l);
-float *lane_sslot(const struct lane *l);
+/* The oldest received message, for the CPU to read; NULL: rank_fail said why. */
+const float *lane_read(struct rank *r, struct lane *l);
+/* Where the CPU makes the next message, which lane_filled() hands over. */
+float *lane_room(const struct lane *l);
 bool lane_readable(const struct lane *l);
 bool lane_writable(const struct lane *l);
 /* The kernel is done with the oldest received message. */
 int lane_consumed(struct rank *r, struct lane *l);
-void lane_filled(struct lane *l, size_t bytes);
+int lane_filled(struct rank *r, struct lane *l, size_t bytes);
 /* One round of both proxies. */
 int lane_progress(struct rank *r, struct lane *l, bool *moved);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "unpack_abi.h"
 
 static bool name_is_index(const char *name, int *dev)
 {
@@ -81,6 +82,29 @@ static int bond(struct rank *r, char *names, int *dev)
 	return 0;
 }
 
+/* What GPU code has to do with received data: nothing, or what NCCL's knows. */
+static int check_type(struct rank *r, const ncclNetProperties_v12_t *props)
+{
+	const char *name = props->name ? props->name : "(no name)";
+	bool unpacks = props->netDeviceType == NCCL_NET_DEVICE_UNPACK;
+	struct plugin *p = &r->plugin;
+
+	if (!unpacks && props->netDeviceType != NCCL_NET_DEVICE_HOST)
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+				 "device %s is of a type that nobody knows: %d",
+				 name, (int)props->netDeviceType);
+	if (unpacks && props->netDeviceVersion != UNPACK_VERSION)
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+				 "device %s unpacks by version %d, NCCL by %d",
+				 name, props->netDeviceVersion, UNPACK_VERSION);
+	if (p->ndevs && p->unpacks != unpacks)
+		return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+				 "device %s unpacks, or not, unlike the first",
+				 name);
+	p->unpacks = unpacks;
+	return 0;
+}
+
 static int add(struct rank *r, char *want)
 {
 	struct plugin *p = &r->plugin;
@@ -90,6 +114,7 @@ static int add(struct rank *r, char *want)
 
 	err = strchr(want, '+') ? bond(r, want, &dev) : find(r, want, &dev);
 	err = err ? err : read_properties(r, dev, &props);
+	err = err ? err : check_type(r, &props);
 	if (err)
 		return err;
 	snprintf(p->names + used, sizeof(p->names) - used, "%s%s",

@@ -8,9 +8,15 @@
 
 #include "coll.h"
 
+static size_t slot_at(const struct lane *l, uint64_t nr)
+{
+	return nr % SLOTS * l->slice;
+}
+
+/* As the plugin is told it. */
 static char *slot(const struct lane *l, const struct end *e, uint64_t nr)
 {
-	return (char *)e->buf.base + nr % SLOTS * l->slice;
+	return (char *)e->buf.base + slot_at(l, nr);
 }
 
 static int lane_fail(struct rank *r, const struct lane *l, const char *name,
@@ -23,14 +29,24 @@ static int lane_fail(struct rank *r, const struct lane *l, const char *name,
 			(unsigned long long)nr, bytes);
 }
 
-float *lane_rslot(const struct lane *l)
+const float *lane_read(struct rank *r, struct lane *l)
 {
-	return (float *)slot(l, &l->link->rx, l->rused);
+	const struct buffer *b = &l->link->rx.buf;
+	size_t n = l->rsize[l->rused % SLOTS], at = slot_at(l, l->rused);
+	int rc = buffer_read(b, at, n);
+
+	if (rc) {
+		gpu_fail(r, "reading", n, rc);
+		return NULL;
+	}
+	return (const float *)((const char *)b->cpu + at);
 }
 
-float *lane_sslot(const struct lane *l)
+float *lane_room(const struct lane *l)
 {
-	return (float *)slot(l, &l->link->tx, l->sfilled);
+	char *cpu = l->link->tx.buf.cpu;
+
+	return (float *)(cpu + slot_at(l, l->sfilled));
 }
 
 bool lane_readable(const struct lane *l)
@@ -59,9 +75,14 @@ int lane_consumed(struct rank *r, struct lane *l)
 	return 0;
 }
 
-void lane_filled(struct lane *l, size_t bytes)
+int lane_filled(struct rank *r, struct lane *l, size_t bytes)
 {
+	int rc = buffer_write(&l->link->tx.buf, slot_at(l, l->sfilled), bytes);
+
+	if (rc)
+		return gpu_fail(r, "writing", bytes, rc);
 	l->ssize[l->sfilled++ % SLOTS] = bytes;
+	return 0;
 }
 
 static int post_recvs(struct rank *r, struct lane *l, bool *moved)
@@ -99,7 +120,7 @@ static int start_flush(struct rank *r, struct lane *l, int bytes)
 	ncclResult_t rc;
 
 	l->freq[l->rdone % SLOTS] = NULL;
-	if (r->memory != MEM_UDMABUF || !bytes)
+	if (r->memory == MEM_HOST || !bytes)
 		return 0;
 	rc = p->net->iflush(e->comm, 1, &data, &bytes, &e->mhandle, &req);
 	if (rc)
@@ -145,9 +166,10 @@ static int test_recvs(struct rank *r, struct lane *l, bool *moved)
 static int test_flushes(struct rank *r, struct lane *l, bool *moved)
 {
 	const struct plugin *p = &r->plugin;
+	struct end *e = &l->link->rx;
+	int done, err;
 	ncclResult_t rc;
 	void *req;
-	int done;
 
 	while (l->rflushed < l->rdone) {
 		req = l->freq[l->rflushed % SLOTS];
@@ -160,6 +182,10 @@ static int test_flushes(struct rank *r, struct lane *l, bool *moved)
 		}
 		if (!done)
 			break;
+		err = link_unpack(r, e, slot(l, e, l->rflushed),
+				  l->rsize[l->rflushed % SLOTS]);
+		if (err)
+			return err;
 		l->rflushed++;
 		*moved = true;
 	}

@@ -3,7 +3,8 @@
  * limit.c - the plugin in turn with the least that can move the same messages:
  * send() and recv() on a TCP socket, with no header, no request and no table,
  * waiting as the plugin's ranks wait. Both use the same processes and the same
- * slots of the same buffers, and take short turns, so that what else the
+ * slots of the same buffers (of GPU memory the socket has the CPU's side, so its
+ * messages never see the GPU), and take short turns, so that what else the
  * machine does hits both alike.
  *
  * NCCL's connections carry messages one way, so a ping and its answer have a
@@ -81,7 +82,7 @@ static int bare_run(struct stream *s, uint64_t count)
 	ssize_t n;
 
 	for (nr = 0; nr < count; nr++) {
-		char *at = stream_slot(s, nr), *end = at + s->size;
+		char *at = stream_cpu(s, nr), *end = at + s->size;
 
 		while (at < end) {
 			if (s->send)

@@ -31,6 +31,74 @@ static int listen_all(struct rank *r, char (*handles)[NCCL_NET_HANDLE_MAXSIZE])
 	return 0;
 }
 
+static int begin_unpack(struct rank *r, struct end *e, int nr)
+{
+	char why[256];
+
+	if (!rank_gpu(r, why, sizeof(why)))
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "the plugin leaves received data to GPU code: "
+				 "%s",
+				 why);
+	if (unpacker_open(&e->device, &e->unpack, why, sizeof(why)))
+		return 0;
+	return rank_fail(r, ERR_OTHER, EXIT_FAIL, "link %d from rank %d: %s",
+			 nr, e->peer, why);
+}
+
+int link_unpack(struct rank *r, struct end *e, void *data, size_t bytes)
+{
+	char why[256];
+
+	if (!e->unpack ||
+	    unpacker_next(e->unpack, (uintptr_t)data, bytes, why, sizeof(why)))
+		return 0;
+	return rank_fail(r, ERR_DATA, EXIT_FAIL,
+			 "unpacking a message from rank %d, at size %zu: %s",
+			 e->peer, r->size, why);
+}
+
+static void end_unpack(struct rank *r, struct end *e)
+{
+	char why[256];
+
+	if (e->unpack)
+		r->unpacked += unpacker_bytes(e->unpack);
+	if (e->unpack && !unpacker_close(e->unpack, why, sizeof(why)))
+		rank_fail(r, ERR_OTHER, EXIT_FAIL, "%s", why);
+	e->unpack = NULL;
+}
+
+/*
+ * One call of accept, with a place for the device's handle if there is to be one,
+ * as NCCL leaves it: whether GPU code has to unpack, the plugin says there for each
+ * connection.
+ */
+static int accept_step(struct rank *r, struct link *l, int nr, bool *ready)
+{
+	ncclNetDeviceHandle_v11_t *handle = NULL;
+	const struct plugin *p = &r->plugin;
+	ncclResult_t rc;
+
+	if (p->unpacks) {
+		handle = &l->rx.device;
+		unpacker_prepare(handle);
+	}
+	rc = p->net->accept(l->lcomm, &l->rx.comm, &handle);
+	if (rc)
+		return net_fail(r, "accept", rc, "link %d from rank %d", nr,
+				l->rx.peer);
+	if (!l->rx.comm) {
+		*ready = false;
+		return 0;
+	}
+	rc = p->net->closeListen(l->lcomm);
+	l->lcomm = NULL;
+	if (rc)
+		return net_fail(r, "closeListen", rc, "link %d", nr);
+	return p->unpacks ? begin_unpack(r, &l->rx, nr) : 0;
+}
+
 /* One call of connect and one of accept where they are due. */
 static int connect_step(struct rank *r, struct link *l, int nr, void *handle,
 			bool *ready)
@@ -48,23 +116,8 @@ static int connect_step(struct rank *r, struct link *l, int nr, void *handle,
 					nr, l->tx.peer);
 		*ready = l->tx.comm;
 	}
-	dev_handle = NULL;
-	if (l->rx.peer >= 0 && !l->rx.comm) {
-		rc = p->net->accept(l->lcomm, &l->rx.comm, &dev_handle);
-		if (rc)
-			return net_fail(r, "accept", rc,
-					"link %d from rank "
-					"%d",
-					nr, l->rx.peer);
-		if (!l->rx.comm) {
-			*ready = false;
-			return 0;
-		}
-		rc = p->net->closeListen(l->lcomm);
-		l->lcomm = NULL;
-		if (rc)
-			return net_fail(r, "closeListen", rc, "link %d", nr);
-	}
+	if (l->rx.peer >= 0 && !l->rx.comm)
+		return accept_step(r, l, nr, ready);
 	return 0;
 }
 
@@ -87,46 +140,66 @@ static int connect_all(struct rank *r, char (*handles)[NCCL_NET_HANDLE_MAXSIZE])
 	return 0;
 }
 
-static int end_register(struct rank *r, struct end *e, size_t size)
+/* The buffer as a dma-buf, which is the plugin's no longer than the call. */
+static int register_dmabuf(struct rank *r, struct end *e)
 {
-	const struct plugin *p = &r->plugin;
-	bool cuda = p->ptr_support & NCCL_PTR_CUDA;
+	int type = r->memory == MEM_CUDA ? NCCL_PTR_CUDA : NCCL_PTR_HOST, err;
 	ncclResult_t rc;
-	int err;
 
-	if (e->peer < 0)
-		return 0;
-	err = buffer_alloc(&e->buf, r->memory, size);
-	if (err)
-		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
-				 "cannot have a "
-				 "buffer of %zu bytes of %s memory: %s%s",
-				 size,
-				 r->memory == MEM_HOST ? "host" : "udmabuf",
-				 strerror(-err),
-				 r->memory == MEM_HOST ?
-					 "" :
-					 "; see "
-					 "size_limit_mb of the module udmabuf");
-	if (r->memory == MEM_HOST) {
-		rc = p->net->regMr(e->comm, e->buf.base, e->buf.size,
-				   NCCL_PTR_HOST, &e->mhandle);
-		if (rc)
-			return net_fail(r, "regMr", rc,
-					"%zu bytes of host "
-					"memory",
-					e->buf.size);
-		return 0;
+	if (r->memory == MEM_CUDA) {
+		err = gpu_export(e->buf.gpu.at, e->buf.size, &e->buf.fd);
+		if (err)
+			return gpu_fail(r, "a dma-buf of", e->buf.size, err);
 	}
-	rc = p->net->regMrDmaBuf(e->comm, e->buf.base, e->buf.size,
-				 cuda ? NCCL_PTR_CUDA : NCCL_PTR_HOST, 0,
-				 e->buf.fd, &e->mhandle);
+	rc = r->plugin.net->regMrDmaBuf(e->comm, e->buf.base, e->buf.size, type,
+					0, e->buf.fd, &e->mhandle);
 	close(e->buf.fd);
 	e->buf.fd = -1;
 	if (rc)
-		return net_fail(r, "regMrDmaBuf", rc, "%zu bytes of udmabuf",
-				e->buf.size);
+		return net_fail(r, "regMrDmaBuf", rc, "%zu bytes of %s memory",
+				e->buf.size, memory_name(r->memory));
 	return 0;
+}
+
+/* Without one: host memory, or GPU memory that is known by its address. */
+static int register_plain(struct rank *r, struct end *e)
+{
+	int type = r->memory == MEM_CUDA ? NCCL_PTR_CUDA : NCCL_PTR_HOST;
+	ncclResult_t rc;
+
+	rc = r->plugin.net->regMr(e->comm, e->buf.base, e->buf.size, type,
+				  &e->mhandle);
+	if (rc)
+		return net_fail(r, "regMr", rc, "%zu bytes of %s memory",
+				e->buf.size, memory_name(r->memory));
+	return 0;
+}
+
+/* GPU code is told what the registration is to it; this one needs no such thing. */
+static int device_mr(struct rank *r, struct end *e)
+{
+	const ncclNet_v12_t *net = r->plugin.net;
+	void *for_device = NULL;
+	ncclResult_t rc;
+
+	if (!r->plugin.unpacks || !net->getDeviceMr)
+		return 0;
+	rc = net->getDeviceMr(e->comm, e->mhandle, &for_device);
+	return rc ? net_fail(r, "getDeviceMr", rc, "of a receiver") : 0;
+}
+
+static int end_register(struct rank *r, struct end *e, size_t size)
+{
+	char why[256];
+
+	if (e->peer < 0)
+		return 0;
+	if (!buffer_alloc(&e->buf, r->memory, size, why, sizeof(why)))
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "cannot have a buffer of %zu bytes of %s "
+				 "memory: %s",
+				 size, memory_name(r->memory), why);
+	return r->by_dmabuf ? register_dmabuf(r, e) : register_plain(r, e);
 }
 
 /*
@@ -159,8 +232,10 @@ int links_open(struct rank *r, size_t buffer_size)
 		rc = end_register(r, &r->links[i].tx, buffer_size);
 		if (!rc)
 			rc = end_register(r, &r->links[i].rx, buffer_size);
+		if (!rc && r->links[i].rx.peer >= 0)
+			rc = device_mr(r, &r->links[i].rx);
 	}
-	return rc;
+	return rc ? rc : plugin_tune(r);
 }
 
 static void end_close(struct rank *r, struct end *e, const char *slot,
@@ -169,6 +244,7 @@ static void end_close(struct rank *r, struct end *e, const char *slot,
 	const ncclNet_v12_t *net = r->plugin.net;
 	ncclResult_t rc;
 
+	end_unpack(r, e);
 	if (e->mhandle) {
 		rc = net->deregMr(e->comm, e->mhandle);
 		if (rc)

@@ -2,7 +2,8 @@
 /*
  * memory.c - buffers that a plugin sends from and receives into, and the data
  * in them. A udmabuf stands in for GPU memory: it is a dma-buf, and the CPU
- * that stands in for the GPU has it mapped.
+ * that stands in for the GPU has it mapped. Of GPU memory itself the CPU makes
+ * and reads the data in host memory of the same size, and copies it.
  *
  * No DMA_BUF_IOCTL_SYNC around CPU access: a udmabuf is page cache memory, and
  * the machines that this runs on are cache-coherent for DMA. The dma-buf's
@@ -18,6 +19,15 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "cuda_memory.h"
+
+const char *memory_name(enum memory kind)
+{
+	static const char *const names[] = { "auto", "host", "udmabuf",
+					     "cuda" };
+
+	return names[kind];
+}
 
 static size_t page_round(size_t size)
 {
@@ -77,36 +87,90 @@ err_close:
 	return rc;
 }
 
-int buffer_alloc(struct buffer *b, enum memory kind, size_t size)
+static int host_alloc(struct buffer *b)
 {
-	b->fd = -1;
-	b->size = page_round(size);
-	if (kind == MEM_UDMABUF)
-		return udmabuf_alloc(b);
 	b->base = mmap(NULL, b->size, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (b->base == MAP_FAILED) {
-		b->base = NULL;
-		return -errno;
+	if (b->base != MAP_FAILED)
+		return 0;
+	b->base = NULL;
+	return -errno;
+}
+
+/* A CUresult. */
+static int cuda_alloc(struct buffer *b)
+{
+	int rc = gpu_alloc(&b->gpu, b->size);
+
+	if (rc)
+		return rc;
+	rc = gpu_host_alloc(&b->cpu, b->size);
+	if (rc) {
+		gpu_free(&b->gpu);
+		b->cpu = NULL;
+		return rc;
 	}
-	return 0;
+	/* As new pages of the host are: nothing of others, and the same twice. */
+	memset(b->cpu, 0, b->size);
+	b->base = (void *)b->gpu.at;
+	return buffer_write(b, 0, b->size);
+}
+
+bool buffer_alloc(struct buffer *b, enum memory kind, size_t size, char *why,
+		  size_t why_size)
+{
+	int rc;
+
+	*b = (struct buffer){ .fd = -1, .size = page_round(size) };
+	if (kind == MEM_CUDA) {
+		rc = cuda_alloc(b);
+		if (rc)
+			snprintf(why, why_size, "%s", gpu_text(rc));
+		return !rc;
+	}
+	rc = kind == MEM_UDMABUF ? udmabuf_alloc(b) : host_alloc(b);
+	if (rc)
+		snprintf(why, why_size, "%s%s", strerror(-rc),
+			 kind == MEM_UDMABUF ?
+				 "; see size_limit_mb of the module udmabuf" :
+				 "");
+	b->cpu = b->base;
+	return !rc;
 }
 
 void buffer_free(struct buffer *b)
 {
-	if (b->base)
+	if (b->gpu.at) {
+		gpu_host_free(b->cpu);
+		gpu_free(&b->gpu);
+	} else if (b->base) {
 		munmap(b->base, b->size);
+	}
 	if (b->fd >= 0)
 		close(b->fd);
-	b->base = NULL;
+	b->base = b->cpu = NULL;
 	b->fd = -1;
+}
+
+int buffer_read(const struct buffer *b, size_t at, size_t n)
+{
+	if (!b->gpu.at)
+		return 0;
+	return gpu_read((char *)b->cpu + at, b->gpu.at + at, n);
+}
+
+int buffer_write(const struct buffer *b, size_t at, size_t n)
+{
+	if (!b->gpu.at)
+		return 0;
+	return gpu_write(b->gpu.at + at, (char *)b->cpu + at, n);
 }
 
 /* Tries one page; false with the reason. */
 bool udmabuf_works(char *why, size_t size)
 {
-	struct buffer b;
-	int rc = buffer_alloc(&b, MEM_UDMABUF, 1);
+	struct buffer b = { .size = page_round(1) };
+	int rc = udmabuf_alloc(&b);
 
 	if (rc) {
 		snprintf(why, size,

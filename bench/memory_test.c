@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * memory_test.c - that a wrong byte is seen: one flipped bit anywhere, data of
- * another place, of another rank or of an earlier iteration.
+ * another place, of another rank or of an earlier iteration; and that the CPU's side
+ * of a buffer is the plugin's.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -96,9 +97,56 @@ static void test_bytes(void)
 	       "another place", 0);
 }
 
-int main(void)
+/*
+ * What the CPU makes is what the plugin's memory holds, and what that holds is what
+ * the CPU reads: at any place, and no further.
+ */
+static void test_buffer(enum memory kind)
 {
+	size_t at[] = { 0, 1, 4095, 70001 }, n = 12345, size = 100000, i;
+	unsigned char *cpu;
+	struct buffer b;
+	char why[256];
+
+	expect(buffer_alloc(&b, kind, size, why, sizeof(why)), why, size);
+	if (!b.base)
+		return;
+	cpu = b.cpu;
+	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		memset(cpu, 0x11, size);
+		expect(!buffer_write(&b, 0, size), "all written", size);
+		fill_bytes(cpu + at[i], n, i);
+		expect(!buffer_write(&b, at[i], n), "a part written", at[i]);
+		/* Of GPU memory that is another copy, now a wrong one. */
+		if (b.cpu != b.base)
+			memset(cpu, 0x22, size);
+		expect(!buffer_read(&b, at[i], n), "a part read", at[i]);
+		expect(!wrong_bytes(cpu + at[i], n, i), "as written", at[i]);
+		expect(b.cpu == b.base || cpu[at[i] + n] == 0x22,
+		       "no more is read", at[i]);
+		expect(!buffer_read(&b, 0, size), "all read", size);
+		expect(cpu[at[i] + n] == 0x11, "no more is written", at[i]);
+	}
+	buffer_free(&b);
+	expect(!b.base && !b.cpu, "given back", 0);
+}
+
+/* Of the GPU if asked by "cuda", of the host without. */
+int main(int argc, char **argv)
+{
+	char why[256];
+
+	if (argc > 1 && !strcmp(argv[1], "cuda")) {
+		if (!gpu_open(0, why, sizeof(why))) {
+			fprintf(stderr, "skipped: %s\n", why);
+			return EXIT_SKIP;
+		}
+		test_buffer(MEM_CUDA);
+		gpu_close();
+		return failures ? EXIT_FAIL : EXIT_OK;
+	}
 	test_floats();
 	test_bytes();
+	test_buffer(MEM_HOST);
 	return failures ? EXIT_FAIL : EXIT_OK;
 }

@@ -20,6 +20,7 @@ enum {
 	OPT_TABLE,
 	OPT_DEVICE,
 	OPT_MEMORY,
+	OPT_GPU,
 	OPT_CHANNELS,
 	OPT_SLICE,
 	OPT_ALGO,
@@ -58,10 +59,14 @@ static const struct argp_option table[] = {
 	  "turns; 0+1 is one made of both, as NCCL does with the ports of a "
 	  "card; 0+1/0 is rank 0's and that of the others",
 	  0 },
-	{ "memory", OPT_MEMORY, "auto|udmabuf|host", 0,
+	{ "memory", OPT_MEMORY, "auto|udmabuf|host|cuda", 0,
 	  "buffers given to the "
-	  "plugin; auto: udmabuf where the device takes dma-bufs and the "
-	  "kernel has /dev/udmabuf",
+	  "plugin; cuda: of a GPU, whose part the CPU plays; auto: udmabuf "
+	  "where the device takes dma-bufs of host memory and the kernel has "
+	  "/dev/udmabuf",
+	  0 },
+	{ "gpu", OPT_GPU, "N", 0,
+	  "which GPU that is, as CUDA counts them; default: ranks take turns",
 	  0 },
 	{ "minbytes", 'b', "SIZE", 0, "smallest size (K, M, G)", 0 },
 	{ "maxbytes", 'e', "SIZE", 0, "largest size", 0 },
@@ -298,16 +303,15 @@ static void netns_arg(struct argp_state *s, struct options *o, char *text)
 static void memory_arg(struct argp_state *s, struct options *o,
 		       const char *text)
 {
-	static const char *const names[] = { "auto", "host", "udmabuf" };
 	int i;
 
-	for (i = 0; i < 3; i++) {
-		if (!strcmp(text, names[i])) {
+	for (i = MEM_AUTO; i <= MEM_CUDA; i++) {
+		if (!strcmp(text, memory_name(i))) {
 			o->memory = i;
 			return;
 		}
 	}
-	argp_error(s, "--memory %s: want auto, udmabuf or host", text);
+	argp_error(s, "--memory %s: want auto, udmabuf, host or cuda", text);
 }
 
 static const char modes[] =
@@ -442,6 +446,9 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 	case OPT_MEMORY:
 		memory_arg(s, o, arg);
 		return 0;
+	case OPT_GPU:
+		o->gpu = number(s, "gpu", arg, 0, 1000);
+		return 0;
 	case OPT_VARIANT:
 		variant_arg(s, o, arg);
 		return 0;
@@ -518,47 +525,15 @@ static void defaults(struct options *o)
 		o->ranks = o->nnetns ? o->nnetns : 2;
 }
 
-/* The size after `size` in the table; 0 after the last. */
-size_t next_size(const struct options *o, size_t size)
-{
-	return size > o->max_bytes / o->factor ? 0 : size * o->factor;
-}
-
-/*
- * A number that is equal on two machines when the options that all ranks must
- * share are.
- */
-uint64_t options_digest(const struct options *o)
-{
-	uint64_t h = 0xcbf29ce484222325ull;
-	char text[512];
-	const char *p;
-	int n, i;
-
-	n = snprintf(text, sizeof(text),
-		     "%d %d %d %d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d %d",
-		     o->mode, o->tree, o->seconds, o->seed, o->min_bytes,
-		     o->max_bytes, o->factor, o->iters, o->warmup, o->check,
-		     o->channels, o->slice, o->connections, o->inflight,
-		     o->ranks, o->rounds, o->limit + o->limit_shared,
-		     o->nvariants);
-	for (i = 0; i < o->nvariants; i++)
-		n += snprintf(text + n, sizeof(text) - n, " %s %d %d",
-			      o->variants[i].name, o->variants[i].connections,
-			      o->variants[i].inflight);
-	for (p = text; *p; p++)
-		h = (h ^ (unsigned char)*p) * 0x100000001b3ull;
-	return h;
-}
-
 void options_parse(int argc, char **argv, struct options *o)
 {
 	static const struct argp argp = {
 		.options = table,
 		.parser = parse_opt,
 		.args_doc = modes,
-		.doc = "Measures an NCCL net plugin without NCCL and without a "
-		       "GPU, and checks every byte that it moves.\v"
+		.doc = "Measures an NCCL net plugin without NCCL, and without a "
+		       "GPU unless its memory is asked for, and checks every "
+		       "byte that it moves.\v"
 		       "Exit status: 0 all data right and every call "
 		       "succeeded; 1 not so; 2 wrong usage; 77 this machine "
 		       "or plugin cannot do what was asked.",
@@ -577,6 +552,7 @@ void options_parse(int argc, char **argv, struct options *o)
 	o->connections = 1;
 	o->inflight = 8;
 	o->rank = -1;
+	o->gpu = -1;
 	o->seconds = 600;
 	o->seed = 1;
 	o->timeout_s = 120;

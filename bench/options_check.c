@@ -1,12 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * options_check.c - which options go together; each by itself is checked where
- * it is parsed.
+ * options_check.c - which options go together, and what follows from them; each by
+ * itself is checked where it is parsed.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
+
+/* The size after `size` in the table; 0 after the last. */
+size_t next_size(const struct options *o, size_t size)
+{
+	return size > o->max_bytes / o->factor ? 0 : size * o->factor;
+}
+
+/*
+ * A number that is equal on two machines when the options that all ranks must
+ * share are.
+ */
+uint64_t options_digest(const struct options *o)
+{
+	uint64_t h = 0xcbf29ce484222325ull;
+	char text[512];
+	const char *p;
+	int n, i;
+
+	n = snprintf(text, sizeof(text),
+		     "%d %d %d %d %zu %zu %u %d %d %d %d %zu %d %d %d %d %d %d",
+		     o->mode, o->tree, o->seconds, o->seed, o->min_bytes,
+		     o->max_bytes, o->factor, o->iters, o->warmup, o->check,
+		     o->channels, o->slice, o->connections, o->inflight,
+		     o->ranks, o->rounds, o->limit + o->limit_shared,
+		     o->nvariants);
+	for (i = 0; i < o->nvariants; i++)
+		n += snprintf(text + n, sizeof(text) - n, " %s %d %d",
+			      o->variants[i].name, o->variants[i].connections,
+			      o->variants[i].inflight);
+	for (p = text; *p; p++)
+		h = (h ^ (unsigned char)*p) * 0x100000001b3ull;
+	return h;
+}
 
 static _Noreturn void usage(const char *text)
 {

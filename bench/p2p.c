@@ -15,9 +15,20 @@
  */
 #define BUFFER_MAX ((size_t)32 << 20)
 
-char *stream_slot(const struct stream *s, uint64_t nr)
+static size_t slot_at(const struct stream *s, uint64_t nr)
 {
-	return (char *)s->end->buf.base + nr % s->slots * s->stride;
+	return nr % s->slots * s->stride;
+}
+
+/* As the plugin is told it. */
+static char *stream_slot(const struct stream *s, uint64_t nr)
+{
+	return (char *)s->end->buf.base + slot_at(s, nr);
+}
+
+char *stream_cpu(const struct stream *s, uint64_t nr)
+{
+	return (char *)s->end->buf.cpu + slot_at(s, nr);
 }
 
 /* The seed of message `nr`'s data: no two messages of a run have the same. */
@@ -37,6 +48,31 @@ static int stream_fail(const struct stream *s, const char *slot, uint64_t nr,
 			(unsigned long long)nr);
 }
 
+/* The contents of the next message, or what shows that none came. */
+static int stream_fill(struct stream *s)
+{
+	char *cpu = stream_cpu(s, s->posted);
+	int rc;
+
+	if (s->send)
+		fill_bytes(cpu, s->size, stream_seed(s, s->posted));
+	else
+		memset(cpu, 0, s->size);
+	rc = buffer_write(&s->end->buf, slot_at(s, s->posted), s->size);
+	return rc ? gpu_fail(s->r, "writing", s->size, rc) : 0;
+}
+
+static int stream_verify(struct stream *s)
+{
+	int rc = buffer_read(&s->end->buf, slot_at(s, s->done), s->size);
+
+	if (rc)
+		return gpu_fail(s->r, "reading", s->size, rc);
+	s->wrong += wrong_bytes(stream_cpu(s, s->done), s->size,
+				stream_seed(s, s->done));
+	return 0;
+}
+
 /* Posts the next message; *moved stays as it is if the plugin says "later". */
 static int stream_post(struct stream *s, bool *moved)
 {
@@ -44,13 +80,11 @@ static int stream_post(struct stream *s, bool *moved)
 	void *data = stream_slot(s, s->posted), *req = NULL;
 	struct end *e = s->end;
 	size_t size = s->size;
+	int tag = 0, err;
 	ncclResult_t rc;
-	int tag = 0;
 
-	if (s->verify && s->send)
-		fill_bytes(data, size, stream_seed(s, s->posted));
-	else if (s->verify)
-		memset(data, 0, size);
+	if (s->verify && (err = stream_fill(s)))
+		return err;
 	if (s->send)
 		rc = p->net->isend(e->comm, data, size, tag, e->mhandle, NULL,
 				   &req);
@@ -98,11 +132,13 @@ static int stream_received(struct stream *s, void *req, int size)
 				 "received, %zu were sent",
 				 s->end->peer, (unsigned long long)s->done,
 				 size, s->size);
-	if (s->r->memory == MEM_UDMABUF && (err = stream_flush(s)))
+	if (s->r->memory != MEM_HOST && (err = stream_flush(s)))
 		return err;
-	if (s->verify)
-		s->wrong += wrong_bytes(stream_slot(s, s->done), s->size,
-					stream_seed(s, s->done));
+	err = link_unpack(s->r, s->end, stream_slot(s, s->done), s->size);
+	if (err)
+		return err;
+	if (s->verify && (err = stream_verify(s)))
+		return err;
 	if (!p->net->irecvConsumed)
 		return 0;
 	rc = p->net->irecvConsumed(s->end->comm, 1, req);

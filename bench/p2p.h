@@ -24,8 +24,8 @@ struct stream {
 /* The stream over one end of a link; `inflight` messages of it at a time. */
 struct stream stream_of(struct rank *r, int link, bool send, size_t size,
 			int inflight);
-/* The place of message `nr` in the end's buffer. */
-char *stream_slot(const struct stream *s, uint64_t nr);
+/* The place of message `nr` in the end's buffer, where the CPU reaches it. */
+char *stream_cpu(const struct stream *s, uint64_t nr);
 /* Moves `count` messages, counting one posted before, `inflight` at a time. */
 int stream_run(struct stream *s, uint64_t count);
 /* The same for each of `n` streams, which take turns. */

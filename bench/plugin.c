@@ -25,12 +25,12 @@ static struct {
 	struct path_report path;
 } logger = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static const char *const rx_names[RX_KEYS] = { "devmem",   "linear",   "host",
-					       "inline",   "frags",    "tokens",
-					       "returned", "dontneed", "grants",
-					       "messages" };
-static const char *const tx_names[TX_KEYS] = { "devmem", "host", "inline",
-					       "messages" };
+static const char *const rx_names[RX_KEYS] = {
+	"devmem", "emulated", "linear",	  "host",   "inline",	"frags",
+	"tokens", "returned", "dontneed", "grants", "messages", "unpacked",
+};
+static const char *const tx_names[TX_KEYS] = { "devmem", "staged", "host",
+					       "inline", "messages" };
 
 const char *rx_key(int key)
 {
@@ -108,6 +108,13 @@ static void sum_words(uint64_t *sum, const char *const *names, int n,
 			sum[i] += strtoull(value, NULL, 10);
 }
 
+/* What did not go by devmem alone is never called so. */
+static void add_way(char *list, size_t size, const char *way, uint64_t bytes)
+{
+	if (bytes)
+		join_words(list, size, way);
+}
+
 /* Reads "NET/... path recv|send open|buffer|done key=value ...". */
 static void note_path(struct path_report *p, const char *line)
 {
@@ -133,10 +140,13 @@ static void note_path(struct path_report *p, const char *line)
 		if (word_value(words, "rx", value, sizeof(value)))
 			join_words(p->rx, sizeof(p->rx), value);
 		sum_words(p->rx_sum, rx_names, RX_KEYS, words);
+		add_way(p->rx, sizeof(p->rx), "emulated",
+			p->rx_sum[RX_EMULATED]);
 	} else {
 		if (word_value(words, "tx", value, sizeof(value)))
 			join_words(p->tx, sizeof(p->tx), value);
 		sum_words(p->tx_sum, tx_names, TX_KEYS, words);
+		add_way(p->tx, sizeof(p->tx), "staged", p->tx_sum[TX_STAGED]);
 	}
 }
 
@@ -250,12 +260,47 @@ int plugin_open(struct rank *r, const struct variant *v)
 	return devices_pick(r);
 }
 
+/*
+ * NCCL takes the newest version that it knows. Until the fifth they differ in no
+ * slot that is called here.
+ */
+int plugin_tune(struct rank *r)
+{
+	struct plugin *p = &r->plugin;
+	const ncclTuner_v4_t *old;
+	char symbol[32];
+	ncclResult_t rc;
+	int v;
+
+	for (v = 5; v >= 2 && p->lib && !p->tuner; v--) {
+		snprintf(symbol, sizeof(symbol), "ncclTunerPlugin_v%d", v);
+		p->tuner = dlsym(p->lib, symbol);
+		p->tuner_version = v;
+	}
+	if (!p->tuner)
+		return 0;
+	old = (const void *)p->tuner;
+	rc = p->tuner_version < 5 ?
+		     old->init(r->ranks, r->ranks, log_line, &p->tuner_ctx) :
+		     p->tuner->init(&p->tuner_ctx, 0, r->ranks, r->ranks,
+				    log_line, NULL, NULL);
+	if (!rc)
+		return 0;
+	p->tuner = NULL;
+	return net_fail(r, "init of the tuner", rc, "%s", symbol);
+}
+
 /* Finalizes and unloads, as NCCL does with its last communicator. */
 void plugin_close(struct rank *r)
 {
 	struct plugin *p = &r->plugin;
 	ncclResult_t rc;
 
+	if (p->tuner) {
+		rc = p->tuner->finalize(p->tuner_ctx);
+		if (rc)
+			net_fail(r, "finalize of the tuner", rc, "at the end");
+	}
 	if (p->inited && p->net->finalize) {
 		rc = p->net->finalize(p->ctx);
 		if (rc)

@@ -52,6 +52,13 @@ int net_fail(struct rank *r, const char *slot, ncclResult_t rc, const char *fmt,
 			 size, nccl_name(rc), said);
 }
 
+int gpu_fail(struct rank *r, const char *what, size_t n, int rc)
+{
+	return rank_fail(r, ERR_OTHER, EXIT_FAIL,
+			 "%s %zu bytes of GPU memory at size %zu: %s", what, n,
+			 r->size, gpu_text(rc));
+}
+
 static int boot_fail(struct rank *r, const char *what, int rc)
 {
 	return rank_fail(r, ERR_OTHER, EXIT_FAIL, "%s: %s: %s", what,
@@ -162,22 +169,79 @@ static int send_info(struct rank *r)
 		snprintf(i.netns, sizeof(i.netns), "%s", o->netns[r->rank]);
 	snprintf(i.plugin, sizeof(i.plugin), "%.63s", r->plugin.net->name);
 	snprintf(i.device, sizeof(i.device), "%s", r->plugin.names);
-	snprintf(i.memory, sizeof(i.memory), "%s",
-		 r->memory == MEM_UDMABUF ? "udmabuf" : "host");
+	snprintf(i.memory, sizeof(i.memory), "%s", memory_name(r->memory));
+	if (gpu_is_open())
+		snprintf(i.memory, sizeof(i.memory), "%s (GPU %d, %.64s)",
+			 memory_name(r->memory), gpu_number(), gpu_name());
 	return rank_send(r, MSG_INFO, &i, sizeof(i));
 }
 
-static int pick_memory(struct rank *r)
+bool rank_gpu(struct rank *r, char *why, size_t size)
 {
-	bool takes = r->plugin.ptr_support & NCCL_PTR_DMABUF;
-	bool has_slot = r->plugin.net->regMrDmaBuf;
+	int number = r->o->gpu, count;
+
+	if (gpu_is_open())
+		return true;
+	if (number < 0) {
+		count = gpu_count(why, size);
+		if (count < 0)
+			return false;
+		number = r->rank % count;
+	}
+	return gpu_open(number, why, size);
+}
+
+static bool takes_dmabufs(const struct rank *r)
+{
+	return r->plugin.ptr_support & NCCL_PTR_DMABUF &&
+	       r->plugin.net->regMrDmaBuf;
+}
+
+/*
+ * As NCCL registers it: as a dma-buf where plugin and GPU both can, otherwise by
+ * its address. @why: of the GPU that there is not; empty if there is.
+ */
+static int pick_cuda(struct rank *r, const char *why)
+{
+	bool dmabufs = takes_dmabufs(r);
+	bool plain = r->plugin.ptr_support & NCCL_PTR_CUDA;
+
+	if (!dmabufs && !plain)
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP,
+				 "--memory cuda: the plugin does not take GPU "
+				 "memory (no NCCL_PTR_CUDA, no "
+				 "NCCL_PTR_DMABUF)");
+	if (!gpu_is_open())
+		return rank_fail(r, ERR_OTHER, EXIT_SKIP, "--memory cuda: %s",
+				 why);
+	r->memory = MEM_CUDA;
+	r->by_dmabuf = dmabufs && gpu_exports();
+	if (r->by_dmabuf || plain)
+		return 0;
+	return rank_fail(
+		r, ERR_OTHER, EXIT_SKIP,
+		"--memory cuda: the plugin takes GPU memory as "
+		"dma-bufs only, and the memory of GPU %d cannot be one",
+		gpu_number());
+}
+
+/* GPU memory is asked for only: auto is what needs no GPU. */
+static int pick_memory(struct rank *r, const char *no_gpu)
+{
+	bool takes = takes_dmabufs(r);
 	char why[256] = "";
 
 	r->memory = MEM_HOST;
 	if (r->o->memory == MEM_HOST)
 		return 0;
-	if (takes && has_slot && udmabuf_works(why, sizeof(why))) {
+	if (r->o->memory == MEM_CUDA)
+		return pick_cuda(r, no_gpu);
+	/* One that takes GPU memory expects that of dma-bufs. */
+	if (r->o->memory == MEM_AUTO && r->plugin.ptr_support & NCCL_PTR_CUDA)
+		return 0;
+	if (takes && udmabuf_works(why, sizeof(why))) {
 		r->memory = MEM_UDMABUF;
+		r->by_dmabuf = true;
 		return 0;
 	}
 	if (r->o->memory == MEM_AUTO)
@@ -203,13 +267,17 @@ static int start(struct rank *r, const struct variant *v)
 			       .ranks = r->ranks,
 			       .run = r->run,
 			       .digest = options_digest(r->o) };
+	char no_gpu[256] = "";
 	int rc;
 
 	rc = rank_send(r, MSG_HELLO, &h, sizeof(h));
+	/* Of NCCL's processes each has its GPU before it has a plugin. */
+	if (r->o->memory == MEM_CUDA)
+		rank_gpu(r, no_gpu, sizeof(no_gpu));
 	if (!rc)
 		rc = plugin_open(r, v);
 	if (!rc)
-		rc = pick_memory(r);
+		rc = pick_memory(r, no_gpu);
 	if (!rc)
 		rc = send_info(r);
 	return rc;
@@ -252,10 +320,12 @@ int rank_main(const struct options *o, const struct variant *v, int run,
 	}
 	links_close(&r);
 	plugin_close(&r);
+	gpu_close();
 	if (r.error.code && !reported)
 		msg_send(fd, MSG_ERROR, 0, &r.error, sizeof(r.error),
 			 r.deadline);
 	log_path(&path);
+	path.rx_sum[RX_UNPACKED] = r.unpacked;
 	msg_send(fd, MSG_PATH, 0, &path, sizeof(path), r.deadline);
 	msg_send(fd, MSG_DONE, 0, NULL, 0, r.deadline);
 	close(fd);

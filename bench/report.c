@@ -243,7 +243,8 @@ void report_row(const struct options *o, const struct row *row)
 double devmem_share(const struct path_report *p)
 {
 	double devmem = p->rx_sum[RX_DEVMEM];
-	double all = devmem + p->rx_sum[RX_LINEAR] + p->rx_sum[RX_HOST];
+	double all = devmem + p->rx_sum[RX_EMULATED] + p->rx_sum[RX_LINEAR] +
+		     p->rx_sum[RX_HOST];
 
 	return all > 0 ? 100 * devmem / all : -1;
 }

@@ -22,6 +22,9 @@ std::string plugin_name();
  */
 bool leaves_nothing(int table);
 
+/* How many there are; a GPU's driver is given time to end its own. */
+int threads_left(Side &side, int before);
+
 std::string table_name(const testing::TestParamInfo<int> &table);
 
 /* Runs all tests of a suite on each table, as Suite.Test/v11. */
@@ -61,6 +64,10 @@ protected:
 	void expect_dead() { remote_dead_ = true; }
 	/* It will end with connections half made: nothing can close them. */
 	void expect_orphans() { remote_orphans_ = true; }
+	/* Receives that may be on their way, in NCCL's or that code's count. */
+	int most_receives();
+	/* GPU memory was asked for, and why it cannot be tried; "" if it can. */
+	std::string no_memory();
 
 private:
 	void start_remote();

@@ -20,14 +20,18 @@ std::vector<int> tables;
 namespace {
 
 const char usage_text[] =
-"usage: devmem-conformance [--table VERSION]... PLUGIN.so [gtest options]\n"
+"usage: devmem-conformance [--table VERSION]... [--memory host|cuda] PLUGIN.so\n"
+"                          [gtest options]\n"
 "\n"
 "Drives an NCCL net plugin through its tables, versions 8 to 12, as NCCL does,\n"
-"and checks the rules that NCCL relies on. Needs no GPU and no NCCL. Each test\n"
-"runs on each table, as Suite.Test/v11.\n"
+"and checks the rules that NCCL relies on. Needs no NCCL, and a GPU only if its\n"
+"memory is asked for. Each test runs on each table, as Suite.Test/v11.\n"
 "\n"
 "  --table VERSION     8 to 12, or v8 to v12; may be given more than once.\n"
 "                      Without it: every table that the plugin exports\n"
+"  --memory cuda       buffers are in GPU memory, where the plugin takes such;\n"
+"                      tests of messages are skipped where it does not\n"
+"  --gpu N             which GPU, default 0\n"
 "  --gtest_filter=...  choose tests; --gtest_help has all of gtest's options\n"
 "\n"
 "Environment:\n"
@@ -38,12 +42,48 @@ const char usage_text[] =
 "  CONFORMANCE_EXPECT_RX    devmem or host: the way that data must take\n"
 "  CONFORMANCE_TIMEOUT_MS   patience with anything, default 10000\n"
 "\n"
-"Exit status: 0 all passed or skipped, 1 a test failed, 2 not run.\n";
+"Exit status: 0 all passed or skipped, 1 a test failed, 2 not run, 77 no GPU.\n";
 
 int usage_error(const char *what, const char *which)
 {
 	fprintf(stderr, "devmem-conformance: %s %s; try --help\n", what, which);
 	return 2;
+}
+
+/* The value in "--name VALUE" or "--name=VALUE"; null if it is neither. */
+const char *option(const char *name, int argc, char **argv, int *i)
+{
+	size_t length = strlen(name);
+	const char *arg = argv[*i];
+
+	if (strncmp(arg, name, length))
+		return nullptr;
+	if (arg[length] == '=')
+		return arg + length + 1;
+	return !arg[length] && *i + 1 < argc ? argv[++*i] : nullptr;
+}
+
+/* One of ours, with its value: 0, or 2 if that makes no sense. */
+int read_option(const char *table, const char *kind, const char *gpu,
+		std::vector<int> *wanted)
+{
+	if (table) {
+		wanted->push_back(atoi(table + (*table == 'v')));
+		if (!wanted->back())
+			return usage_error("not a version:", table);
+	} else if (kind) {
+		if (strcmp(kind, "host") && strcmp(kind, "cuda"))
+			return usage_error("no such memory:", kind);
+		memory::kind = *kind == 'c' ? memory::Kind::cuda :
+					      memory::Kind::host;
+	} else {
+		char *end;
+
+		memory::gpu = static_cast<int>(strtol(gpu, &end, 10));
+		if (!*gpu || *end)
+			return usage_error("not a number:", gpu);
+	}
+	return 0;
 }
 
 /* Takes the options that are ours; gtest's are left in argv. */
@@ -54,19 +94,16 @@ int read_arguments(int *argc, char **argv)
 	int kept = 1;
 
 	for (int i = 1; i < *argc; i++) {
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+		const char *table = option("--table", *argc, argv, &i);
+		const char *kind = option("--memory", *argc, argv, &i);
+		const char *gpu = option("--gpu", *argc, argv, &i);
+
+		if (table || kind || gpu) {
+			if (read_option(table, kind, gpu, &wanted))
+				return 2;
+		} else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
 			fputs(usage_text, stdout);
 			exit(0);
-		} else if (!strncmp(argv[i], "--table", 7)) {
-			const char *text = argv[i] + 7;
-
-			if (!*text && i + 1 < *argc)
-				text = argv[++i];
-			else if (*text++ != '=')
-				return usage_error("not understood:", argv[i]);
-			wanted.push_back(atoi(text + (*text == 'v')));
-			if (!wanted.back())
-				return usage_error("not a version:", text);
 		} else if (!strncmp(argv[i], "--gtest_", 8)) {
 			argv[kept++] = argv[i];
 		} else if (argv[i][0] == '-' || plugin) {
@@ -113,8 +150,17 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: cannot set up processes\n", argv[0]);
 		return 2;
 	}
+	/* After the fork: a driver that has started does not survive one. */
+	std::string no_gpu = memory::open_gpu();
+	if (!no_gpu.empty()) {
+		fprintf(stderr, "%s: --memory cuda: %s\n", argv[0],
+			no_gpu.c_str());
+		return 77;
+	}
 	/* A sanitizer's own thread comes with the first one: not in a test. */
 	std::thread([] {}).join();
 	testing::InitGoogleTest(&argc, argv);
-	return RUN_ALL_TESTS();
+	int status = RUN_ALL_TESTS();
+	memory::close_gpu();
+	return status;
 }

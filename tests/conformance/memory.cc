@@ -13,6 +13,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cuda_memory.h"
+
+memory::Kind memory::kind = memory::Kind::host;
+int memory::gpu = 0;
+
 namespace {
 
 constexpr size_t total_size = size_t{4} << 30;
@@ -50,6 +55,30 @@ uint64_t word_of(uint64_t seed, uint64_t index)
 }
 
 } // namespace
+
+std::string memory::open_gpu()
+{
+	char why[256];
+
+	struct gpu_memory memory;
+
+	if (kind != Kind::cuda)
+		return "";
+	if (!gpu_open(gpu, why, sizeof(why)))
+		return why;
+	/* What the driver has for its first use is nobody's leftover. */
+	int error = gpu_alloc(&memory, page);
+	if (!error)
+		error = gpu_write(memory.at, why, 1);
+	if (!error)
+		error = gpu_free(&memory);
+	return error ? gpu_text(error) : "";
+}
+
+void memory::close_gpu()
+{
+	gpu_close();
+}
 
 bool memory::create()
 {

@@ -6,6 +6,9 @@
  * same in the process that holds the sender and in the one that holds the
  * receiver, and any page range of it can be turned into a dma-buf (udmabuf).
  * The log that the plugin writes through NCCL's logger lies in it too.
+ *
+ * With GPU memory (--memory cuda) contents are made and checked here all the same;
+ * proxy.h copies them to and from the GPU.
  */
 #ifndef CONFORMANCE_MEMORY_H
 #define CONFORMANCE_MEMORY_H
@@ -18,6 +21,15 @@
 #include "nccl_net_abi.h"
 
 namespace memory {
+
+/* What the plugin is given as buffers: this memory, or the GPU's behind it. */
+enum class Kind { host, cuda };
+extern Kind kind;
+extern int gpu; /* its number, as CUDA counts them */
+
+/* Takes the GPU, if it is to be its memory; "" or why there is none. */
+std::string open_gpu();
+void close_gpu();
 
 /* Maps the memory; call once, in main, before anything forks. */
 bool create();

@@ -30,6 +30,11 @@ bool poll_until(const std::function<bool()> &step,
 	return true;
 }
 
+bool takes_gpu_memory(int ptr_support)
+{
+	return ptr_support & NCCL_PTR_CUDA;
+}
+
 int test_device()
 {
 	const char *text = getenv("CONFORMANCE_DEV");
@@ -122,14 +127,27 @@ AssertionResult Pair::connect()
 	return result;
 }
 
+Got Pair::register_buffer(End &end, const Buffer &buffer)
+{
+	ncclNetProperties_v12_t props = {};
+
+	if (memory::kind == memory::Kind::cuda) {
+		EXPECT_EQ(end.side->properties(end.dev, &props), ncclSuccess);
+	}
+	if (takes_gpu_memory(props.ptrSupport))
+		return end.side->reg_gpu(end.comm, buffer.data(), buffer.size(),
+					 0, buffer.size());
+	return end.side->reg_mr(end.comm, buffer.data(), buffer.size(),
+				NCCL_PTR_HOST);
+}
+
 void *Pair::mr(End &end, const Buffer &buffer)
 {
 	for (const Registration &known : registrations_)
 		if (known.end == &end && known.data == buffer.data())
 			return known.mr;
-	Got got = end.side->reg_mr(end.comm, buffer.data(), buffer.size(),
-				   NCCL_PTR_HOST);
-	EXPECT_EQ(got.result, ncclSuccess) << "regMr of host memory";
+	Got got = register_buffer(end, buffer);
+	EXPECT_EQ(got.result, ncclSuccess) << "registering a buffer";
 	registrations_.push_back({&end, buffer.data(), got.pointer});
 	return got.pointer;
 }

@@ -33,6 +33,9 @@ bool poll_until(const std::function<bool()> &step,
 /* The device under test: 0, or CONFORMANCE_DEV. */
 int test_device();
 
+/* By the ptrSupport of its properties. */
+bool takes_gpu_memory(int ptr_support);
+
 const char *result_name(ncclResult_t result);
 
 /* A send or a receive from before it is posted until it is over. */
@@ -80,8 +83,12 @@ public:
 	AssertionResult accept_step();
 	bool connected() const { return tx.comm && rx.comm; }
 
-	/* Registers as host memory, once per buffer and end. */
+	/*
+	 * Registers it once per buffer and end: as the GPU's if that is wanted
+	 * and the device takes such, otherwise as host memory.
+	 */
 	void *mr(End &end, const Buffer &buffer);
+	Got register_buffer(End &end, const Buffer &buffer);
 	Piece piece(End &end, const Buffer &buffer, size_t size, int tag = 0);
 
 	Transfer *send(const Piece &piece);

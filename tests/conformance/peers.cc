@@ -9,6 +9,8 @@
  */
 #include "side.h"
 
+#include "memory.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -110,6 +112,11 @@ bool enter_namespace()
 	/* With the first thread comes one of the sanitizer's, which stays. */
 	std::thread([] {}).join();
 #endif
+	std::string no_gpu = memory::open_gpu();
+	if (!no_gpu.empty()) {
+		fprintf(stderr, "conformance: %s\n", no_gpu.c_str());
+		_exit(1);
+	}
 	if (send(socket, &pid, sizeof(pid), MSG_NOSIGNAL) != sizeof(pid))
 		_exit(1);
 	while (recv(socket, &call, sizeof(call), 0) == sizeof(call)) {
@@ -117,6 +124,7 @@ bool enter_namespace()
 		if (send(socket, &call, sizeof(call), MSG_NOSIGNAL) < 0)
 			break;
 	}
+	memory::close_gpu();
 	_exit(0);
 }
 

@@ -16,6 +16,7 @@
 
 #include "memory.h"
 #include "network.h"
+#include "proxy.h"
 
 namespace {
 
@@ -191,6 +192,17 @@ Got Side::reg_mr_dmabuf(void *comm, void *data, size_t size, int type,
 	return got;
 }
 
+Got Side::reg_gpu(void *comm, uint8_t *start, size_t whole, uint64_t offset,
+		  size_t size)
+{
+	Got got = {};
+
+	got.pointer = pointer(simple(Op::reg_gpu,
+				     {word(comm), word(start), whole, offset,
+				      size}, &got.result));
+	return got;
+}
+
 ncclResult_t Side::dereg_mr(void *comm, void *mr)
 {
 	ncclResult_t result;
@@ -326,10 +338,23 @@ std::string Side::own_network(int family)
 	return request.text;
 }
 
+LocalSide::LocalSide(std::string path) : path_(std::move(path)) {}
+
 LocalSide::~LocalSide()
 {
+	proxy_.reset();
 	if (library_)
 		dlclose(library_);
+}
+
+void LocalSide::consume(bool yes)
+{
+	proxy_->consume(yes);
+}
+
+uint64_t LocalSide::unpacked() const
+{
+	return proxy_->unpacked();
 }
 
 void LocalSide::open_plugin(Call &call)
@@ -345,8 +370,10 @@ void LocalSide::open_plugin(Call &call)
 		if (!net_)
 			failure = "no table of that version";
 	}
-	if (!failure)
+	if (!failure) {
+		proxy_ = std::make_unique<Proxy>(net_->net());
 		return;
+	}
 	call.result = ncclSystemError;
 	strncpy(call.text, failure, sizeof(call.text) - 1);
 }
@@ -362,6 +389,7 @@ void LocalSide::call(Call &call)
 		open_plugin(call);
 		break;
 	case Op::close:
+		proxy_.reset();
 		net_.reset();
 		if (library_)
 			dlclose(library_);
@@ -402,8 +430,6 @@ void LocalSide::net_call(Call &call)
 	int number = 0;
 	const ncclNet_v12_t *net = net_->net();
 	ncclNetCommConfig_v11_t config = {-1}; /* no traffic class */
-	ncclNetDeviceHandle_v11_t *device = nullptr;
-	void *phandles[max_group] = {};
 
 	switch (call.op) {
 	case Op::init:
@@ -439,9 +465,9 @@ void LocalSide::net_call(Call &call)
 
 		memset(room, 0x5a, sizeof(room));
 		memcpy(handle, call.handle, NCCL_NET_HANDLE_MAXSIZE);
-		call.result = net->listen(pointer(arg[0]),
-					  static_cast<int>(arg[1]), handle,
-					  &out);
+		call.result = proxy_->listen(pointer(arg[0]),
+					     static_cast<int>(arg[1]), handle,
+					     &out);
 		memcpy(call.handle, handle, NCCL_NET_HANDLE_MAXSIZE);
 		for (int i = 0; i < NCCL_NET_HANDLE_MAXSIZE; i++)
 			if (room[i] != 0x5a ||
@@ -456,12 +482,12 @@ void LocalSide::net_call(Call &call)
 					   pointer(arg[2]), &out, nullptr);
 		break;
 	case Op::accept:
-		call.result = net->accept(pointer(arg[0]), &out, &device);
+		call.result = proxy_->accept(pointer(arg[0]), &out);
 		break;
 	case Op::reg_mr:
-		call.result = net->regMr(pointer(arg[0]), pointer(arg[1]),
-					 arg[2], static_cast<int>(arg[3]),
-					 &out);
+		call.result = proxy_->reg_mr(pointer(arg[0]), pointer(arg[1]),
+					     arg[2], static_cast<int>(arg[3]),
+					     &out);
 		break;
 	case Op::reg_mr_dmabuf:
 		if (!net_->has(Slot::reg_mr_dmabuf)) {
@@ -473,38 +499,37 @@ void LocalSide::net_call(Call &call)
 					       static_cast<int>(arg[3]), arg[4],
 					       static_cast<int>(arg[5]), &out);
 		break;
+	case Op::reg_gpu:
+		call.result = proxy_->reg_gpu(
+			pointer(arg[0]), static_cast<uint8_t *>(pointer(arg[1])),
+			arg[2], arg[3], arg[4], &out);
+		break;
 	case Op::dereg_mr:
-		call.result = net->deregMr(pointer(arg[0]), pointer(arg[1]));
+		call.result = proxy_->dereg_mr(pointer(arg[0]),
+					       pointer(arg[1]));
 		break;
 	case Op::isend:
 		out = pointer(arg[5]);
-		call.result = net->isend(pointer(arg[0]), pointer(arg[1]),
-					 arg[2], static_cast<int>(arg[3]),
-					 pointer(arg[4]), nullptr, &out);
+		call.result = proxy_->isend(pointer(arg[0]), pointer(arg[1]),
+					    arg[2], static_cast<int>(arg[3]),
+					    pointer(arg[4]), &out);
 		break;
 	case Op::irecv:
 		out = pointer(arg[2]);
-		call.result = net->irecv(pointer(arg[0]),
-					 static_cast<int>(arg[1]),
-					 call.group.data, call.group.size,
-					 call.group.tag, call.group.mr, phandles,
-					 &out);
+		call.result = proxy_->irecv(pointer(arg[0]), call, &out);
 		break;
 	case Op::iflush:
-		call.result = net->iflush(pointer(arg[0]),
-					  static_cast<int>(arg[1]),
-					  call.group.data, call.group.isize,
-					  call.group.mr, &out);
+		call.result = proxy_->iflush(pointer(arg[0]), call, &out);
 		break;
 	case Op::test:
-		call.result = net->test(pointer(arg[0]), &number,
-					arg[1] ? call.sizes : nullptr);
+		call.result = proxy_->test(pointer(arg[0]), &number,
+					   arg[1] ? call.sizes : nullptr);
 		break;
 	case Op::close_send:
 		call.result = net->closeSend(pointer(arg[0]));
 		break;
 	case Op::close_recv:
-		call.result = net->closeRecv(pointer(arg[0]));
+		call.result = proxy_->close_recv(pointer(arg[0]));
 		break;
 	case Op::close_listen:
 		call.result = net->closeListen(pointer(arg[0]));

@@ -5,8 +5,9 @@
  * Side has a method for each slot of the table. LocalSide calls the table;
  * RemoteSide sends the call to a process of its own, which has loaded the
  * plugin for itself, perhaps in another network namespace. Data pointers are
- * valid on both (memory.h); comms, handles and requests are opaque and only
- * mean something to the side that made them.
+ * valid on both (memory.h), also of what is registered as GPU memory, which a side
+ * has for itself (proxy.h); comms, handles and requests are opaque and only mean
+ * something to the side that made them.
  */
 #ifndef CONFORMANCE_SIDE_H
 #define CONFORMANCE_SIDE_H
@@ -34,7 +35,7 @@ enum class Op : uint32_t {
 	accept, reg_mr, reg_mr_dmabuf, dereg_mr, isend, irecv, iflush, test,
 	close_send, close_recv, close_listen, set_net_attr,
 	count_fds, count_threads, set_env, make_udmabuf, close_fd,
-	own_network,
+	own_network, reg_gpu,
 };
 
 /* A call and its answer; small enough to be one datagram. */
@@ -104,6 +105,9 @@ public:
 	Got reg_mr(void *comm, void *data, size_t size, int type);
 	Got reg_mr_dmabuf(void *comm, void *data, size_t size, int type,
 			  uint64_t offset, int fd);
+	/* As GPU memory: `size` bytes at `offset` of `whole` from `start`. */
+	Got reg_gpu(void *comm, uint8_t *start, size_t whole, uint64_t offset,
+		    size_t size);
 	ncclResult_t dereg_mr(void *comm, void *mr);
 	/* `preset`: what *request holds when the slot is entered. */
 	Got isend(void *comm, const Piece &piece, void *preset = nullptr);
@@ -133,15 +137,21 @@ private:
 		  void *preset);
 };
 
+class Proxy;
+
 class LocalSide : public Side {
 public:
-	explicit LocalSide(std::string path) : path_(std::move(path)) {}
+	explicit LocalSide(std::string path);
 	~LocalSide() override;
 	LocalSide(const LocalSide &) = delete;
 	LocalSide &operator=(const LocalSide &) = delete;
 
 	void call(Call &call) override;
 	Table *table() const { return net_.get(); }
+	/* irecvConsumed is called for each receive; if not, by the test. */
+	void consume(bool yes);
+	/* Bytes that came by lists which a device leaves for GPU code. */
+	uint64_t unpacked() const;
 
 private:
 	void open_plugin(Call &call);
@@ -150,6 +160,7 @@ private:
 	std::string path_;
 	void *library_ = nullptr;
 	std::unique_ptr<Table> net_;
+	std::unique_ptr<Proxy> proxy_;
 };
 
 class RemoteSide : public Side {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* test_failure.cc - T22, T23: peers that die, comms that close too early. */
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -9,41 +10,63 @@ namespace {
 
 using Failure = Conformance;
 
-constexpr size_t large = 32 << 20;
+/* Of eight more than all sockets hold, and no more than a small guest can map. */
+constexpr size_t large = 8 << 20;
 constexpr auto close_limit = std::chrono::seconds(1);
 
-/* The last of so many that they are not through before the peer is stopped. */
+/* So many that they are not through before the peer is stopped; the last of them. */
 struct Flood {
 	static constexpr int count = 8;
 	Transfer *in, *out;
 
-	Flood(Pair &pair, const Buffer &from, const Buffer &to)
+	Flood(Pair &pair, uint64_t seed) : pair_(pair), from_(large)
 	{
+		from_.fill(seed);
 		for (int i = 0; i < count; i++) {
-			in = pair.recv(to, large);
-			out = pair.send(from, large);
+			to_.push_back(std::make_unique<Buffer>(large));
+			in = pair.recv(*to_.back(), large);
+			out = pair.send(from_, large);
 		}
 	}
+
+	/* Until a part of it is through. */
+	bool in_the_middle()
+	{
+		return poll_until([&] {
+			pair_.progress();
+			return to_[0]->begun() || pair_.idle();
+		}) && !pair_.idle();
+	}
+
+	bool arrived(uint64_t seed) const
+	{
+		return std::all_of(to_.begin(), to_.end(), [&](auto &to) {
+			return to->holds(seed, large);
+		});
+	}
+
+private:
+	Pair &pair_;
+	Buffer from_;
+	std::vector<std::unique_ptr<Buffer>> to_;
 };
 
-/* Until a part of it is through. */
-bool in_the_middle(Pair &pair, const Buffer &to)
+/* What a NIC reads from GPU memory may have to wait for its receive. */
+bool sent_ahead(Pair &pair, Transfer &last)
 {
-	return poll_until([&] {
+	for (int i = 0; i < 200 && !last.over(); i++)
 		pair.progress();
-		return to.begun() || pair.idle();
-	}) && !pair.idle();
+	return last.over() || memory::kind == memory::Kind::host;
 }
 
 TEST_P(Failure, T22_AKilledSenderIsTheReceiversError)
 {
-	Buffer from(large), to(large);
 	Pair pair(elsewhere(), here());
 
 	ASSERT_TRUE(pair.connect());
-	from.fill(22);
-	Transfer *in = Flood(pair, from, to).in;
-	ASSERT_TRUE(in_the_middle(pair, to));
+	Flood flood(pair, 22);
+	Transfer *in = flood.in;
+	ASSERT_TRUE(flood.in_the_middle());
 	remote()->kill();
 	expect_dead();
 	pair.forget(pair.tx);
@@ -54,13 +77,12 @@ TEST_P(Failure, T22_AKilledSenderIsTheReceiversError)
 
 TEST_P(Failure, T22_AKilledReceiverIsTheSendersError)
 {
-	Buffer from(large), to(large);
 	Pair pair(here(), elsewhere());
 
 	ASSERT_TRUE(pair.connect());
-	from.fill(23);
-	Transfer *out = Flood(pair, from, to).out;
-	ASSERT_TRUE(in_the_middle(pair, to));
+	Flood flood(pair, 23);
+	Transfer *out = flood.out;
+	ASSERT_TRUE(flood.in_the_middle());
 	remote()->kill();
 	expect_dead();
 	pair.forget(pair.rx);
@@ -105,13 +127,12 @@ TEST_P(Failure, T22_APeerKilledWhileConnecting)
 /* Frozen is not dead: nothing may fail, and all goes on after the thaw. */
 TEST_P(Failure, T22_AFrozenSenderIsWaitedFor)
 {
-	Buffer from(large), to(large);
 	Pair pair(elsewhere(), here());
 
 	ASSERT_TRUE(pair.connect());
-	from.fill(24);
-	Transfer *in = Flood(pair, from, to).in;
-	ASSERT_TRUE(in_the_middle(pair, to));
+	Flood flood(pair, 24);
+	Transfer *in = flood.in;
+	ASSERT_TRUE(flood.in_the_middle());
 	remote()->freeze();
 	auto until = Clock::now() + std::chrono::seconds(1);
 	while (Clock::now() < until && in->posted()) {
@@ -121,7 +142,7 @@ TEST_P(Failure, T22_AFrozenSenderIsWaitedFor)
 	}
 	remote()->thaw();
 	ASSERT_TRUE(pair.wait());
-	EXPECT_TRUE(to.holds(24, large));
+	EXPECT_TRUE(flood.arrived(24));
 }
 
 TEST_P(Failure, T22_AClosedSenderIsTheReceiversError)
@@ -174,6 +195,9 @@ TEST_P(Failure, T22_LateReceivesIntoLargerBuffersGetWhatWasSent)
 	from.fill(4);
 	for (Transfer *&t : out)
 		t = pair.send(from, 1000);
+	if (!sent_ahead(pair, *out[count - 1]))
+		GTEST_SKIP() << "of GPU memory this plugin sends nothing ahead "
+				"of a receive";
 	ASSERT_TRUE(pair.wait_for([&] { return out[count - 1]->over(); }));
 	pair.close_sender();
 	/* One after the other, so that what is said of each meets no peer. */
@@ -249,13 +273,11 @@ TEST_P(Failure, T22_MoreReceivesThanMessagesGetTheMessages)
 TEST_P(Failure, T23_CloseWithPendingRequestsReturnsSoon)
 {
 	for (bool sender_first : {true, false}) {
-		Buffer from(large), to(large);
 		Pair pair(there(), here());
 
 		ASSERT_TRUE(pair.connect());
-		from.fill(25);
-		Flood(pair, from, to);
-		ASSERT_TRUE(in_the_middle(pair, to));
+		Flood flood(pair, 25);
+		ASSERT_TRUE(flood.in_the_middle());
 		auto start = Clock::now();
 		if (sender_first)
 			pair.close_sender();
@@ -284,13 +306,11 @@ TEST_P(Failure, T23_CloseWithReceivesThatNothingAnswers)
 
 TEST_P(Failure, T23_CloseWhileThePeerIsFrozen)
 {
-	Buffer from(large), to(large);
 	Pair pair(here(), elsewhere());
 
 	ASSERT_TRUE(pair.connect());
-	from.fill(26);
-	Flood(pair, from, to);
-	ASSERT_TRUE(in_the_middle(pair, to));
+	Flood flood(pair, 26);
+	ASSERT_TRUE(flood.in_the_middle());
 	remote()->freeze();
 	auto start = Clock::now();
 	pair.close_sender();
