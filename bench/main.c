@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * main.c - devmem-bench: measures and checks an NCCL net plugin through its
- * table, without NCCL and without a GPU. This file decides which runs there
- * are: one, or, for a comparison, each variant in turn, round by round.
+ * table, without NCCL, and without a GPU unless its memory is asked for. This file
+ * decides which runs there are: one, or, for a comparison, each variant in turn,
+ * round by round.
  */
 #include <stdlib.h>
 #include <unistd.h>
