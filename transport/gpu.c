@@ -237,7 +237,9 @@ void gpu_put(struct gpu *g)
 	if (last) {
 		gather_cuda_free(e);
 		gpu_arena_free(g, arena);
-		g->cuda->primary_release(g->dev);
+		/* With the context all its memory would go. */
+		if (!gpu_is_stuck(g))
+			g->cuda->primary_release(g->dev);
 	}
 }
 
