@@ -96,6 +96,22 @@ static inline int gather_submit(struct gather_engine *e,
 	return e->ops->submit(e, l, ticket);
 }
 
+/* The same of one operation, from host memory if it says so, else from @pool. */
+static inline int gather_submit_one(struct gather_engine *e,
+				    const uint8_t *pool, struct gather_op op,
+				    uint64_t *ticket)
+{
+	struct gather_list l = {
+		.pool = pool,
+		.op = &op,
+		.count = 1,
+		.cap = 1,
+		.staged = op.host ? op.len : 0,
+	};
+
+	return gather_submit(e, &l, ticket);
+}
+
 static inline uint64_t gather_done(struct gather_engine *e, int *err)
 {
 	return e->ops->done(e, err);

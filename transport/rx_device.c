@@ -17,14 +17,8 @@ static int submit(struct devmem_conn *c, struct devmem_request *r,
 		.host = stage,
 		.len = len,
 	};
-	struct gather_list list = {
-		.op = &op,
-		.count = 1,
-		.cap = 1,
-		.staged = len,
-	};
 	uint64_t ticket;
-	int rc = gather_submit(c->rx.gather, &list, &ticket);
+	int rc = gather_submit_one(c->rx.gather, NULL, op, &ticket);
 
 	if (rc)
 		return conn_fail(c, rc, "%zu bytes to a GPU: %s", len,

@@ -37,12 +37,6 @@ static int write_handle(struct devmem_conn *c, const struct unpack_meta *meta,
 		.dst = (void *)(uintptr_t)c->rx.unpack_handle,
 		.len = sizeof(h),
 	};
-	struct gather_list list = {
-		.op = &op,
-		.count = 1,
-		.cap = 1,
-		.staged = sizeof(h),
-	};
 	uint64_t ticket;
 	int rc, tries = 0;
 
@@ -53,7 +47,7 @@ static int write_handle(struct devmem_conn *c, const struct unpack_meta *meta,
 	if (rc)
 		return why(w, rc, "NCCL's unpack handle: the GPU is busy");
 	op.host = memcpy(room.stage, &h, sizeof(h));
-	rc = gather_submit(c->rx.gather, &list, &ticket);
+	rc = gather_submit_one(c->rx.gather, NULL, op, &ticket);
 	if (rc || !gather_wait(c->rx.gather, ticket))
 		return why(w, rc ?: -EBUSY,
 			   "NCCL's unpack handle does not get to the GPU");

@@ -149,19 +149,13 @@ static int copy_more(struct devmem_conn *c, struct tx_stage *s,
 		.dst = s->ring + (r->stage_at + r->staged) % RING_BYTES,
 		.len = len,
 	};
-	struct gather_list list = {
-		.pool = r->addr + r->staged,
-		.op = &op,
-		.count = 1,
-		.cap = 1,
-	};
 	struct copy *copy = &s->copy[(s->first + s->count) % COPIES];
 	int rc = gather_reserve(e, &room);
 
 	s->crowded = rc == -EAGAIN;
 	if (s->crowded)
 		return rc;
-	rc = rc ?: gather_submit(e, &list, &copy->ticket);
+	rc = rc ?: gather_submit_one(e, r->addr + r->staged, op, &copy->ticket);
 	if (rc)
 		return conn_fail(c, rc, "copying from a GPU: %s",
 				 strerror(-rc));
