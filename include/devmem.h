@@ -16,7 +16,7 @@
  *     devmem_conn_stats() wait for what a progress thread is doing at the
  *     moment: at most a turn, and a call of the log function. The first two
  *     also wait for what a GPU is copying for the connection: microseconds,
- *     or a second if it does not come to an end. Without progress threads
+ *     or five seconds if it does not come to an end. Without progress threads
  *     devmem_test() makes all progress; with them (struct
  *     devmem_options.threads) it only looks, and connections move by
  *     themselves once they are made.

@@ -133,13 +133,14 @@ extern const struct gather_ops gather_none;
  */
 struct gpu;
 struct why;
-int gather_cuda_new(const struct gpu *g, struct gather_engine **out,
-		    struct why *w);
-/* Waits for what the GPU is doing, for a second at most. NULL is allowed. */
+int gather_cuda_new(struct gpu *g, struct gather_engine **out, struct why *w);
+/* Waits for what the GPU is doing, as gather_wait(). NULL is allowed. */
 void gather_cuda_free(struct gather_engine *e);
-/*
- * The same of up to a ticket, so that what it reads and writes may go. false: the GPU
- * is still at it; then none of our memory that it sees is freed any more.
+/**
+ * gather_wait() - wait until what goes up to a ticket is done, so that what it reads
+ * and writes may go. false: nothing was done for five seconds, the GPU is still at it.
+ * Then nobody waits, and none of our memory that it sees is freed, until it has done
+ * all that it was given (gpu_is_stuck()). Any thread.
  */
 bool gather_wait(struct gather_engine *e, uint64_t ticket);
 

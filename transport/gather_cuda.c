@@ -41,7 +41,7 @@
 #define LOOK_CALLS 1024u
 #define STUCK_MS   500
 #define LATE_MS	   10000
-#define WAIT_MS	   1000
+#define WAIT_MS	   5000
 
 struct slot {
 	struct gather_work *work;
@@ -52,7 +52,7 @@ struct slot {
 
 struct engine {
 	struct gather_engine base;
-	const struct gpu *gpu;
+	struct gpu *gpu;
 	void *module, *function, *stream;
 	uint64_t arrived; /* a word of device memory */
 	uint64_t *done;	  /* the number of the last batch that is done */
@@ -262,6 +262,11 @@ static void look(struct engine *e, uint64_t done)
 		failed(e, CUDA_ERROR_UNKNOWN, "gathering ended without a word");
 }
 
+static void set_stuck(const struct engine *e, bool stuck)
+{
+	__atomic_store_n(&e->gpu->stuck, stuck, __ATOMIC_RELEASE);
+}
+
 static uint64_t cuda_done(struct gather_engine *base, int *err)
 {
 	struct engine *e = of(base);
@@ -270,6 +275,8 @@ static uint64_t cuda_done(struct gather_engine *base, int *err)
 	*err = error_of(e);
 	if (*err || pthread_mutex_trylock(&e->lock))
 		return done;
+	if (gpu_is_stuck(e->gpu) && done == e->launched)
+		set_stuck(e, false);
 	kick(e);
 	if (++e->calls % LOOK_CALLS == 0)
 		look(e, done);
@@ -298,21 +305,25 @@ static bool is_running(const struct engine *e)
 
 bool gather_wait(struct gather_engine *base, uint64_t ticket)
 {
-	uint64_t until = now_ms() + WAIT_MS;
+	uint64_t until = now_ms() + WAIT_MS, done, seen = 0;
 	struct engine *e;
 	int err = 0;
 
-	while (gather_done(base, &err) < ticket) {
+	while ((done = gather_done(base, &err)) < ticket) {
 		/* Only that of a GPU fails, or is ever waited for. */
 		e = of(base);
 		if (err && !is_running(e))
 			return true;
-		if (now_ms() > until) {
-			WARN("%s does not come to an end with gathering",
+		if (gpu_is_stuck(e->gpu))
+			return false;
+		if (done != seen) {
+			seen = done;
+			until = now_ms() + WAIT_MS;
+		} else if (now_ms() > until) {
+			WARN("%s does not come to an end with gathering: "
+			     "memory that it may be using is not freed",
 			     e->gpu->name);
-			/* What it may still touch must stay. */
-			__atomic_store_n(&((struct gpu *)e->gpu)->stuck, true,
-					 __ATOMIC_RELEASE);
+			set_stuck(e, true);
 			return false;
 		}
 		sched_yield();
@@ -390,8 +401,7 @@ static void unmake(struct engine *e)
 	free(e);
 }
 
-int gather_cuda_new(const struct gpu *g, struct gather_engine **out,
-		    struct why *w)
+int gather_cuda_new(struct gpu *g, struct gather_engine **out, struct why *w)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 	struct gpu_scope scope;

@@ -182,6 +182,8 @@ static int hold(struct gpu *g, int ordinal, struct why *w)
 	rc = describe(c, ordinal, g, w);
 	if (rc)
 		return rc;
+	/* What one that did not come back may touch was left behind. */
+	__atomic_store_n(&g->stuck, false, __ATOMIC_RELEASE);
 	rc = c->primary_retain(&g->ctx, g->dev);
 	if (rc) {
 		return why(w, cuda_errno(rc), "a context on %s: %s", g->name,

@@ -31,7 +31,7 @@ struct gpu {
 	bool vmm;	     /* rdma-capable memory by cuMemCreate */
 	bool writes_ordered; /* a running kernel sees what NICs have written */
 	bool can_flush;	     /* or cuFlushGPUDirectRDMAWrites() makes it */
-	bool stuck;	     /* a kernel of ours did not end: atomic */
+	bool stuck;	     /* a kernel of ours does not end: atomic */
 	void *ctx;
 	unsigned int users;
 	struct gather_engine *gather;

@@ -105,9 +105,11 @@ void rx_unpack_free(struct devmem_conn *c)
 
 	if (!u)
 		return;
-	if (!gpu_enter(c->gpu, &s) && c->rx.unpack_handle)
-		c->gpu->cuda->mem_free(c->rx.unpack_handle);
-	gpu_leave(&s);
+	if (c->rx.unpack_handle && !gpu_is_stuck(c->gpu)) {
+		if (!gpu_enter(c->gpu, &s))
+			c->gpu->cuda->mem_free(c->rx.unpack_handle);
+		gpu_leave(&s);
+	}
 	gpu_host_free(c->gpu, u->meta);
 	free(u);
 	c->rx.unpack = NULL;

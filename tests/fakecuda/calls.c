@@ -212,6 +212,16 @@ void fakecuda_spin(bool on)
 		fake.would_block = 0;
 }
 
+void fakecuda_stall(bool on)
+{
+	bool held __attribute__((cleanup(leave))) = control();
+
+	if (!held)
+		return;
+	fake.stalled = on;
+	pthread_cond_broadcast(&fake.done);
+}
+
 unsigned int fakecuda_would_block(void)
 {
 	CONTROL();

@@ -103,7 +103,7 @@ extern struct fake {
 	uint64_t arena_next;
 	unsigned long calls[CALLS];
 	unsigned int leaked, would_block;
-	bool capturing, capture_broken, spinning;
+	bool capturing, capture_broken, spinning, stalled;
 } fake;
 
 /* calls.c */

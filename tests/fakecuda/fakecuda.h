@@ -47,6 +47,12 @@ FAKECUDA_API void fakecuda_spin(bool on);
 FAKECUDA_API unsigned int fakecuda_would_block(void);
 
 /**
+ * fakecuda_stall() - from now on, or no longer, no stream begins with anything: what is
+ * handed to them does not end. What waits for it meanwhile waits for ever.
+ */
+FAKECUDA_API void fakecuda_stall(bool on);
+
+/**
  * fakecuda_fail() - has calls fail, in place of those that were to fail so far.
  * @spec: "symbol:n=r,...": the nth call from now on of that symbol returns the
  *	CUresult r, and does nothing; "n+": all from the nth on. "": none.

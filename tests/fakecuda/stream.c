@@ -109,6 +109,8 @@ static void delay(struct stream *s)
 	if (us)
 		usleep((useconds_t)us);
 	pthread_mutex_lock(&fake.lock);
+	while (fake.stalled)
+		pthread_cond_wait(&fake.done, &fake.lock);
 }
 
 static void stream_free(struct stream *s)

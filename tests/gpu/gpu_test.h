@@ -127,6 +127,7 @@ protected:
 	}
 	void TearDown() override
 	{
+		fakecuda_stall(false);
 		fakecuda_fail("");
 		EXPECT_EQ(fakecuda_left(), 0u);
 		EXPECT_EQ(fakecuda_leaked(), 0u);

@@ -134,14 +134,19 @@ TEST_F(Engine, ManyListsGoInOneLaunch)
 	unsigned long before = fakecuda_calls("cuLaunchKernel");
 	uint64_t ticket = 0;
 
+	/* Two are launched at once, and the rest when one of them is done. */
+	ASSERT_TRUE(wait_until([&] { return done(1); })); /* the first, empty */
+	fakecuda_stall(true);
 	for (size_t i = 0; i < lists; i++) {
 		uint64_t next = submit(to, i * len, i * 4096, len);
 
 		EXPECT_GE(next, ticket);
 		ticket = next;
 	}
+	EXPECT_EQ(fakecuda_calls("cuLaunchKernel") - before, 2u);
+	fakecuda_stall(false);
 	ASSERT_TRUE(wait_until([&] { return done(ticket); }));
-	EXPECT_LT(fakecuda_calls("cuLaunchKernel") - before, lists / 4);
+	EXPECT_EQ(fakecuda_calls("cuLaunchKernel") - before, 3u);
 	std::vector<uint8_t> is = to.read();
 	for (size_t i = 0; i < lists; i++)
 		ASSERT_EQ(std::memcmp(&is[i * len], &pool_now[i * 4096], len),
@@ -179,11 +184,13 @@ TEST_F(Engine, WithoutRoomItSaysSoAndHasRoomLater)
 	uint64_t ticket = 0;
 	int full = 0;
 
-	/* More host memory than all batches hold, as fast as it goes. */
+	/* More host memory than all batches hold. */
+	fakecuda_stall(true);
 	for (int i = 0; i < 64; i++) {
 		room.bytes = 2 << 20;
 		if (gather_reserve(e, &room) == -EAGAIN) {
 			full++;
+			fakecuda_stall(false);
 			ASSERT_TRUE(wait_until([&] {
 				room.bytes = 2 << 20;
 				done(ticket);
@@ -207,7 +214,10 @@ TEST_F(Engine, WithoutRoomItSaysSoAndHasRoomLater)
 TEST_F(Engine, FullBatchesBeforeTheFirstIsDone)
 {
 	struct why why;
+
+	fakecuda_stall(true);
 	struct gpu *other = gpu_get(1, &why);
+	ASSERT_NE(other, nullptr) << why.text;
 	struct gather_engine *engine = other->gather;
 	auto to = std::make_unique<DeviceBytes>(other, 8 << 20);
 	uint64_t ticket = 0;
@@ -230,6 +240,7 @@ TEST_F(Engine, FullBatchesBeforeTheFirstIsDone)
 		ASSERT_EQ(gather_submit(engine, &list, &ticket), 0);
 	}
 	EXPECT_GT(ticket, 2u);
+	fakecuda_stall(false);
 	EXPECT_TRUE(wait_until([&] {
 		return gather_done(engine, &err) >= ticket || err;
 	}));
@@ -283,6 +294,81 @@ TEST_F(Engine, ALaunchThatFailsIsTheEnd)
 	gather_done(e, &err);
 	EXPECT_EQ(err, -EIO);
 	EXPECT_EQ(gather_reserve(e, &room), -EIO);
+}
+
+/* Whoever closes meanwhile leaves memory behind, rather than take it away. */
+TEST_F(Engine, AGpuThatDoesNotEndIsWaitedForOnceAndForgiven)
+{
+	DeviceBytes to(gpu, 4096);
+
+	ASSERT_TRUE(wait_until([&] { return done(1); }));
+	fakecuda_stall(true);
+	uint64_t ticket = submit(to, 0, 0, 4096);
+	EXPECT_FALSE(gather_wait(e, ticket));
+	EXPECT_TRUE(gpu_is_stuck(gpu));
+	unsigned long before = fakecuda_calls("cuMemFreeHost");
+	void *host = gpu_host_alloc(gpu, 4096);
+	gpu_host_free(gpu, host);
+	EXPECT_EQ(fakecuda_calls("cuMemFreeHost"), before);
+	fakecuda_stall(false);
+	EXPECT_TRUE(wait_until([&] { return done(ticket); }));
+	EXPECT_TRUE(gather_wait(e, ticket));
+	EXPECT_TRUE(wait_until([&] {
+		done(ticket);
+		return !gpu_is_stuck(gpu);
+	}));
+	gpu_host_free(gpu, host);
+	EXPECT_EQ(fakecuda_calls("cuMemFreeHost"), before + 1);
+	EXPECT_TRUE(std::equal(pool_now.begin(), pool_now.begin() + 4096,
+			       to.read().begin()));
+}
+
+/* A page, by the engine of a GPU: its ticket, or 0. */
+uint64_t submit_page(struct gpu *gpu, const DeviceBytes &to,
+		     const DeviceBytes &from)
+{
+	struct gather_room room = {0, nullptr};
+	struct gather_op op = {to.address(), nullptr, 0, 4096};
+	struct gather_list list = {};
+	uint64_t ticket;
+
+	gather_list_init(&list, 1);
+	list.pool = static_cast<uint8_t *>(from.address());
+	gather_list_add(&list, &op);
+	if (gather_reserve(gpu->gather, &room) ||
+	    gather_submit(gpu->gather, &list, &ticket))
+		ticket = 0;
+	gather_list_free(&list);
+	return ticket;
+}
+
+/* Its last user goes, and another comes: with an engine of its own. */
+void come_again()
+{
+	struct why why;
+	struct gpu *gpu = gpu_get(1, &why);
+	DeviceBytes to(gpu, 4096), from(gpu, 4096);
+	int err = 0;
+
+	fakecuda_stall(true);
+	if (!submit_page(gpu, to, from))
+		_exit(2);
+	gpu_put(gpu);
+	if (!gpu_is_stuck(gpu) || fakecuda_leaked())
+		_exit(3);
+	fakecuda_stall(false);
+	gpu = gpu_get(1, &why);
+	if (!gpu || gpu_is_stuck(gpu))
+		_exit(4);
+	if (!gather_wait(gpu->gather, submit_page(gpu, to, from)))
+		_exit(5);
+	gather_done(gpu->gather, &err);
+	_exit(err ? 6 : 0);
+}
+
+TEST_F(Engine, AGpuThatDidNotEndCanBeUsedAgain)
+{
+	EXPECT_EXIT(come_again(), testing::ExitedWithCode(0), "");
 }
 
 /* A kernel that faults never says that it is done. */
