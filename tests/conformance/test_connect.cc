@@ -9,8 +9,14 @@ namespace {
 
 using Connect = Conformance;
 
-/* "Returns at once", on a machine that may be busy: the median of a few. */
-constexpr auto at_once = std::chrono::milliseconds(5);
+/*
+ * "Returns at once", on a machine that may be busy: the median of a few is nothing
+ * that a call that sleeps, or waits for its peer, can be.
+ */
+std::chrono::milliseconds at_once()
+{
+	return patience() / 20;
+}
 
 Clock::duration median_time(int times, const std::function<void()> &call)
 {
@@ -58,7 +64,7 @@ TEST_P(Connect, T10_ConnectBeforeAcceptReturnsAtOnce)
 	auto took = median_time(21, [&] {
 		ASSERT_TRUE(pair.connect_step());
 	});
-	EXPECT_LT(took, at_once);
+	EXPECT_LT(took, at_once());
 	ASSERT_TRUE(pair.connect());
 	EXPECT_TRUE(pair.exchange(1000, 10));
 }
@@ -72,7 +78,7 @@ TEST_P(Connect, T10_AcceptBeforeConnectReturnsAtOnceWithNull)
 		ASSERT_TRUE(pair.accept_step());
 		EXPECT_EQ(pair.rx.comm, nullptr);
 	});
-	EXPECT_LT(took, at_once);
+	EXPECT_LT(took, at_once());
 	ASSERT_TRUE(pair.connect());
 	EXPECT_TRUE(pair.exchange(1000, 11));
 }
@@ -103,7 +109,7 @@ TEST_P(Connect, T11_ConnectToAClosedListenerFailsInFiniteTime)
 	bool ended = poll_until([&] {
 		auto start = Clock::now();
 		result = pair.connect_step();
-		EXPECT_LT(Clock::now() - start, std::chrono::seconds(1))
+		EXPECT_LT(Clock::now() - start, patience())
 			<< "connect blocked";
 		return !result;
 	}, 3 * patience());

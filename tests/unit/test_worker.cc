@@ -394,7 +394,7 @@ TEST_F(Worker, GivesAConnectionBackAtAnyTime)
 		usleep(100 * round);
 		auto start = Clock::now();
 		link.close();
-		EXPECT_LT(Clock::now() - start, std::chrono::seconds(1));
+		EXPECT_LT(Clock::now() - start, std::chrono::seconds(10));
 		ASSERT_TRUE(other.exchange(1000)) << "round " << round;
 	}
 }
