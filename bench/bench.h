@@ -84,14 +84,15 @@ struct options {
 	int rounds;
 	bool limit;	   /* in turn with a bare socket */
 	bool limit_shared; /* for both ways */
-	const char *json;
+	const char *json, *plot, *report;
+	int64_t started; /* seconds since 1970 */
 	const char *require_rx, *require_tx;
 	bool debug;
 	int kill_rank, kill_after_ms, expect_error_ms;
 	const char *break_cmd; /* instead of a kill */
 	int pause_at;
 	const char *pause_cmd;
-	char command[1024]; /* the command line, for the reports */
+	char command[4096]; /* the command line, for the reports */
 };
 
 /* Sums of a rank's "path ... done" log lines. Sent as it is: fixed layout. */
@@ -394,6 +395,9 @@ double devmem_share(const struct path_report *p);
 double row_metric(const struct options *o, const struct row *row);
 double bus_factor(const struct options *o);
 bool variant_unchecked(const struct variant *v);
+/* `all`: one run, or rounds times variants. */
+struct cJSON *json_tree(const struct options *o, const struct result *all,
+			int code);
 int json_write(const struct options *o, const struct result *all, int code);
 
 #endif /* DEVMEM_BENCH_H */

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -139,6 +141,23 @@ static void add_run(cJSON *runs, const struct options *o,
 		add_kill(run, o, res);
 }
 
+/* Of a file that may not be there: then `buf` stays as it is. */
+static void first_line(const char *file, char *buf, size_t size)
+{
+	FILE *f = fopen(file, "re");
+	size_t n;
+
+	if (!f)
+		return;
+	if (fgets(buf, (int)size, f)) {
+		for (n = strcspn(buf, "\n"); n && buf[n - 1] == ' '; n--)
+			;
+		buf[n] = '\0';
+		printable(buf, size);
+	}
+	fclose(f);
+}
+
 static int write_text(const char *file, const char *text)
 {
 	FILE *f = fopen(file, "we");
@@ -156,22 +175,78 @@ static int write_text(const char *file, const char *text)
 	return 0;
 }
 
-/* `all`: one run, or rounds times variants. */
-int json_write(const struct options *o, const struct result *all, int code)
+/* What a result may depend on, and that nobody writes down. */
+static void add_machine(cJSON *top)
 {
-	int n = o->nvariants ? o->nvariants * o->rounds : 1, i, rc;
+	cJSON *to = cJSON_AddObjectToObject(top, "machine");
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	char vendor[64] = "", name[64] = "", model[130];
+	double load;
+
+	first_line("/sys/class/dmi/id/sys_vendor", vendor, sizeof(vendor));
+	first_line("/sys/class/dmi/id/product_name", name, sizeof(name));
+	snprintf(model, sizeof(model), "%s%s%s", vendor, *vendor ? " " : "",
+		 name);
+	if (*model)
+		cJSON_AddStringToObject(to, "model", model);
+	if (pages > 0 && size > 0)
+		cJSON_AddNumberToObject(to, "memory_bytes",
+					(double)pages * (double)size);
+	if (getloadavg(&load, 1) == 1)
+		cJSON_AddNumberToObject(to, "load_1min", load);
+}
+
+/* Parameters of NCCL and of plugins, as the ranks inherited them. */
+static void add_environment(cJSON *top)
+{
+	cJSON *to = cJSON_AddObjectToObject(top, "environment");
+	char **v, name[128];
+
+	for (v = environ; v && *v; v++) {
+		if (strncmp(*v, "NCCL_", 5) || !strchr(*v, '='))
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(*v, "="), *v);
+		cJSON_AddStringToObject(to, name, strchr(*v, '=') + 1);
+	}
+}
+
+static void add_date(cJSON *top, time_t when)
+{
+	char text[40];
+	struct tm tm;
+
+	if (gmtime_r(&when, &tm) &&
+	    strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &tm))
+		cJSON_AddStringToObject(top, "date", text);
+}
+
+cJSON *json_tree(const struct options *o, const struct result *all, int code)
+{
+	int n = o->nvariants ? o->nvariants * o->rounds : 1, i;
 	cJSON *top = cJSON_CreateObject(), *runs;
-	char *text;
 
 	cJSON_AddStringToObject(top, "tool", "devmem-bench");
+	cJSON_AddStringToObject(top, "version", DEVMEM_VERSION);
 	cJSON_AddStringToObject(top, "mode", mode_name(o->mode));
 	cJSON_AddStringToObject(top, "command", o->command);
+	add_date(top, o->started);
+	add_environment(top);
+	add_machine(top);
 	cJSON_AddNumberToObject(top, "status", code);
+	if (o->limit)
+		cJSON_AddBoolToObject(top, "limit_shared", o->limit_shared);
 	runs = cJSON_AddArrayToObject(top, "runs");
 	for (i = 0; i < n; i++)
 		add_run(runs, o, &all[i], i);
-	text = cJSON_Print(top);
-	rc = text ? write_text(o->json, text) : EXIT_FAIL;
+	return top;
+}
+
+int json_write(const struct options *o, const struct result *all, int code)
+{
+	cJSON *top = json_tree(o, all, code);
+	char *text = cJSON_Print(top);
+	int rc = text ? write_text(o->json, text) : EXIT_FAIL;
+
 	free(text);
 	cJSON_Delete(top);
 	return rc;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "pictures.h"
 
 /* The part of a rank whose launcher is on another machine. */
 static int follow(const struct options *o)
@@ -61,6 +62,9 @@ static int lead(const struct options *o, int listener)
 	}
 	if (o->json && json_write(o, all, rc) && !rc)
 		rc = EXIT_FAIL;
+	if ((o->plot || o->report) && rc != EXIT_SKIP &&
+	    pictures_of(o, all, rc) && !rc)
+		rc = EXIT_FAIL;
 	free(all);
 	return rc;
 }
@@ -71,10 +75,14 @@ int main(int argc, char **argv)
 	int listener = -1, rc;
 	char why[512];
 
+	if (pictures_command(argc, argv, &rc))
+		return rc;
 	options_parse(argc, argv, &o);
 	hub_signals();
 	if (o.rank > 0)
 		return follow(&o);
+	if (!pictures_possible(&o))
+		return EXIT_FAIL;
 	if (o.bootstrap) {
 		listener = tcp_listen(o.bootstrap, why, sizeof(why));
 		if (listener < 0) {

@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench.h"
 #include "net_table.h"
+#include "text.h"
 
 enum {
 	OPT_RANKS = 256,
@@ -33,6 +35,8 @@ enum {
 	OPT_ROUNDS,
 	OPT_LIMIT,
 	OPT_JSON,
+	OPT_PLOT,
+	OPT_REPORT,
 	OPT_REQUIRE_RX,
 	OPT_REQUIRE_TX,
 	OPT_DEBUG,
@@ -132,6 +136,14 @@ static const struct argp_option table[] = {
 	  0 },
 	{ 0, 0, 0, 0, "Output and verdict:", 4 },
 	{ "json", OPT_JSON, "FILE", 0, "write the same data as JSON", 0 },
+	{ "plot", OPT_PLOT, "DIR", 0,
+	  "draw time and bandwidth over size there, by gnuplot: NAME.svg, "
+	  "NAME.png, and NAME.gp with NAME.dat to draw them again",
+	  0 },
+	{ "report", OPT_REPORT, "FILE.html", 0,
+	  "write a page with pictures, figures, machine and command, and how "
+	  "to read them",
+	  0 },
 	{ "require-rx", OPT_REQUIRE_RX, "PATH", 0,
 	  "fail unless the receive "
 	  "path of every rank is PATH, e.g. devmem",
@@ -465,6 +477,12 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 	case OPT_JSON:
 		o->json = arg;
 		return 0;
+	case OPT_PLOT:
+		o->plot = arg;
+		return 0;
+	case OPT_REPORT:
+		o->report = arg;
+		return 0;
 	case OPT_REQUIRE_RX:
 		o->require_rx = arg;
 		return 0;
@@ -533,14 +551,14 @@ void options_parse(int argc, char **argv, struct options *o)
 		.args_doc = modes,
 		.doc = "Measures an NCCL net plugin without NCCL, and without a "
 		       "GPU unless its memory is asked for, and checks every "
-		       "byte that it moves.\v"
+		       "byte that it moves. What --json FILE has written can "
+		       "be drawn and compared later: `devmem-bench plot DIR "
+		       "FILE...`, `devmem-bench report FILE.html FILE...`.\v"
 		       "Exit status: 0 all data right and every call "
 		       "succeeded; 1 not so; 2 wrong usage; 77 this machine "
 		       "or plugin cannot do what was asked.",
 	};
 	const char *debug;
-	size_t n = 0;
-	int i;
 
 	memset(o, 0, sizeof(*o));
 	o->plugin = "libnccl-net-devmem.so";
@@ -560,9 +578,8 @@ void options_parse(int argc, char **argv, struct options *o)
 	o->kill_after_ms = 100;
 	o->expect_error_ms = 2000;
 	o->pause_at = -1;
-	for (i = 0; i < argc && n < sizeof(o->command); i++)
-		n += snprintf(o->command + n, sizeof(o->command) - n, "%s%s",
-			      i ? " " : "", argv[i]);
+	text_command(o->command, sizeof(o->command), argc, argv);
+	o->started = time(NULL);
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, o);
 	defaults(o);

@@ -119,6 +119,8 @@ void options_check(const struct options *o)
 	    (mode_is_coll(o->mode) || o->nvariants || o->connections > 1))
 		usage("--limit is for bandwidth and latency, without "
 		      "--variant and --connections");
+	if (o->mode == MODE_SOAK && (o->plot || o->report))
+		usage("--plot and --report are of sizes, a soak has none");
 	if (o->connections > 1 && o->mode != MODE_BANDWIDTH)
 		usage("--connections is for bandwidth");
 	check_faults(o);
