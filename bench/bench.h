@@ -179,7 +179,6 @@ void options_parse(int argc, char **argv, struct options *o);
 void options_check(const struct options *o);
 uint64_t options_digest(const struct options *o);
 size_t next_size(const struct options *o, size_t size);
-bool parse_size(const char *text, size_t *value);
 
 /* util.c */
 int64_t now_ns(void);

@@ -13,6 +13,8 @@
 
 #include "gather_work.h"
 #include "gpu_gather.h"
+#include "parse.h"
+#include "text.h"
 
 #define TURN_BYTES ((size_t)512 << 20) /* to be moved in one turn */
 #define MOST_TURNS 64
@@ -337,41 +339,12 @@ static const struct argp_option table[] = {
 	  0 },
 	{ "rounds", OPT_ROUNDS, "N", 0, "1 to 100, default 11", 0 },
 	{ "maxbytes", 'e', "SIZE", 0,
-	  "leave out what is larger (K, M); 64K to 64M, default 64M", 0 },
+	  "leave out what is larger; 64K to 64M, default 64M", 0 },
 	{ "blocks", OPT_BLOCKS, "N", 0,
 	  "blocks of each launch; default as the library chooses", 0 },
 	{ "json", OPT_JSON, "FILE", 0, "write the results to FILE, too", 0 },
 	{ 0 },
 };
-
-static long number(struct argp_state *state, const char *what, const char *text,
-		   long least, long most)
-{
-	char *end;
-	long v = strtol(text, &end, 10);
-
-	if (end == text || *end || v < least || v > most)
-		argp_error(state, "%s %s: a number from %ld to %ld is wanted",
-			   what, text, least, most);
-	return v;
-}
-
-static size_t size(struct argp_state *state, const char *text)
-{
-	size_t digits = strspn(text, "0123456789"), unit = 1;
-	const char *end = text + digits;
-	unsigned long v = strtoul(text, NULL, 10);
-
-	if (*end == 'K' || *end == 'M')
-		unit = *end++ == 'K' ? 1 << 10 : 1 << 20;
-	if (!digits || digits > 9 || *end || v * unit < MIN_BYTES ||
-	    v * unit > MAX_BYTES)
-		argp_error(state,
-			   "--maxbytes %s: a size from 64K to 64M is "
-			   "wanted",
-			   text);
-	return v * unit;
-}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -379,17 +352,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case OPT_DEVICE:
-		o->device = (int)number(state, "--device", arg, 0, 1023);
+		o->device = parse_number(state, "device", arg, 0, 1023);
 		return 0;
 	case OPT_ROUNDS:
-		o->rounds = (int)number(state, "--rounds", arg, 1, MAX_ROUNDS);
+		o->rounds = parse_number(state, "rounds", arg, 1, MAX_ROUNDS);
 		return 0;
 	case 'e':
-		o->max_bytes = size(state, arg);
+		o->max_bytes = parse_size(state, "maxbytes", arg, MIN_BYTES,
+					  MAX_BYTES);
 		return 0;
 	case OPT_BLOCKS:
-		o->blocks =
-			(unsigned int)number(state, "--blocks", arg, 1, 65535);
+		o->blocks = (unsigned int)parse_number(state, "blocks", arg, 1,
+						       65535);
 		return 0;
 	case OPT_JSON:
 		o->json = arg;
@@ -400,15 +374,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-static void keep_command(struct options *o, int argc, char **argv)
-{
-	size_t at = 0;
-
-	for (int i = 0; i < argc && at < sizeof(o->command); i++)
-		at += (size_t)snprintf(o->command + at, sizeof(o->command) - at,
-				       "%s%s", i ? " " : "", argv[i]);
 }
 
 int main(int argc, char **argv)
@@ -427,7 +392,7 @@ int main(int argc, char **argv)
 
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, &o);
-	keep_command(&o, argc, argv);
+	text_command(o.command, sizeof(o.command), argc, argv);
 	rc = device_find(&g, &o);
 	if (rc)
 		return rc;

@@ -29,7 +29,7 @@ struct options {
 	unsigned int blocks; /* 0: as the library launches it */
 	size_t max_bytes;
 	const char *json;
-	char command[512];
+	char command[4096];
 };
 
 struct gpu {

@@ -82,7 +82,7 @@ struct job {
 	const char *as_socket;
 	int argc;
 	char **argv;
-	char command[1024]; /* the command line, for the reports */
+	char command[4096]; /* the command line, for the reports */
 };
 
 /* One operation of the table. The same on all ranks, in the same order. */

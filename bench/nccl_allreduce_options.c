@@ -4,8 +4,6 @@
  * refused with exit status 2 before anything is started.
  */
 #include <argp.h>
-#include <ctype.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,6 +11,10 @@
 #include <unistd.h>
 
 #include "nccl_allreduce.h"
+#include "parse.h"
+#include "text.h"
+
+#define MAX_BYTES ((size_t)1 << 36)
 
 enum {
 	OPT_NET = 256,
@@ -139,53 +141,6 @@ void tell(const char *fmt, ...)
 	fputs(line, stderr);
 }
 
-static size_t size_arg(struct argp_state *s, const char *name, const char *text)
-{
-	static const char units[] = "KMG";
-	unsigned long long v = 0;
-	const char *unit;
-	int shift = 0;
-	char *end;
-
-	errno = 0;
-	if (isdigit((unsigned char)*text)) {
-		v = strtoull(text, &end, 10);
-		unit = *end ? strchr(units, toupper((unsigned char)*end)) :
-			      NULL;
-		if (unit) {
-			shift = 10 * (int)(unit - units + 1);
-			end++;
-		}
-	}
-	if (!v || errno || *end || v > (1ull << 36) >> shift)
-		argp_error(s, "--%s %s: want a size such as 8, 512K or 64M",
-			   name, text);
-	return (size_t)v << shift;
-}
-
-static int number(struct argp_state *s, const char *name, const char *text,
-		  int min, int max)
-{
-	char *end;
-	long v;
-
-	errno = 0;
-	v = strtol(text, &end, 10);
-	if (errno || end == text || *end || v < min || v > max)
-		argp_error(s, "--%s %s: want a number from %d to %d", name,
-			   text, min, max);
-	return (int)v;
-}
-
-/* Is `text` the start of NAME=..., so that the comma before it separates? */
-static bool starts_setting(const char *text)
-{
-	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"
-				"abcdefghijklmnopqrstuvwxyz");
-
-	return n && !isdigit((unsigned char)*text) && text[n] == '=';
-}
-
 static struct setting *setting_new(struct argp_state *s, struct job *j,
 				   const char *name)
 {
@@ -221,20 +176,14 @@ static void net_arg(struct argp_state *s, struct job *j, char *text)
 /* NAME[:VAR=VALUE[,VAR=VALUE...]]; a value may hold commas. */
 static void variant_arg(struct argp_state *s, struct job *j, char *text)
 {
-	char *p = strchr(text, ':'), *comma;
+	char *rest = strchr(text, ':'), *p;
 	struct setting *v;
 
-	if (p)
-		*p++ = '\0';
+	if (rest)
+		*rest++ = '\0';
 	v = setting_new(s, j, text);
-	for (; v && p && *p; p = comma) {
-		for (comma = strchr(p, ','); comma;
-		     comma = strchr(comma + 1, ','))
-			if (starts_setting(comma + 1))
-				break;
-		if (comma)
-			*comma++ = '\0';
-		if (!starts_setting(p))
+	while (v && (p = next_setting(&rest))) {
+		if (!is_setting(p))
 			argp_error(s, "--variant %s: \"%s\" is not VAR=VALUE",
 				   v->name, p);
 		else if (!strncmp(p, "net=", 4))
@@ -249,7 +198,7 @@ static void variant_arg(struct argp_state *s, struct job *j, char *text)
 
 static void env_arg(struct argp_state *s, struct job *j, char *text)
 {
-	if (!starts_setting(text))
+	if (!is_setting(text))
 		argp_error(s, "--env %s: not VAR=VALUE", text);
 	else if (j->nenv == MAX_ENV)
 		argp_error(s, "--env: more than %d variables", MAX_ENV);
@@ -308,8 +257,9 @@ static void as_rank_arg(struct argp_state *s, struct job *j, char *text)
 		return;
 	}
 	*setting++ = *path++ = '\0';
-	j->as_rank = number(s, "as-rank", text, 0, JOB_RANKS - 1);
-	j->as_setting = number(s, "as-rank", setting, 0, JOB_SETTINGS - 1);
+	j->as_rank = parse_number(s, "as-rank", text, 0, JOB_RANKS - 1);
+	j->as_setting =
+		parse_number(s, "as-rank", setting, 0, JOB_SETTINGS - 1);
 	j->as_socket = path;
 }
 
@@ -328,28 +278,28 @@ static error_t parse_mode_opt(int key, char *arg, struct argp_state *s)
 	switch (key) {
 	case OPT_GRAPH:
 		mode_arg(s, j, JOB_GRAPH);
-		j->replays = number(s, "graph", arg, 1, 1000000);
+		j->replays = parse_number(s, "graph", arg, 1, 1000000);
 		return 0;
 	case OPT_RECREATE:
 		mode_arg(s, j, JOB_RECREATE);
-		j->communicators = number(s, "recreate", arg, 1, 1000);
+		j->communicators = parse_number(s, "recreate", arg, 1, 1000);
 		return 0;
 	case OPT_ABORT:
 		mode_arg(s, j, JOB_ABORT);
 		return 0;
 	case OPT_ABORT_AFTER:
 		j->abort_after_ms =
-			number(s, "abort-after-ms", arg, 1, 3600000);
+			parse_number(s, "abort-after-ms", arg, 1, 3600000);
 		return 0;
 	case OPT_ABORT_WITHIN:
 		j->abort_within_ms =
-			number(s, "abort-within-ms", arg, 1, 3600000);
+			parse_number(s, "abort-within-ms", arg, 1, 3600000);
 		return 0;
 	case OPT_PROBE:
 		mode_arg(s, j, JOB_PROBE);
 		return 0;
 	case OPT_TIMEOUT:
-		j->timeout_s = number(s, "timeout", arg, 1, 86400);
+		j->timeout_s = parse_number(s, "timeout", arg, 1, 86400);
 		return 0;
 	case OPT_LOGS:
 		j->logs = arg;
@@ -379,7 +329,7 @@ static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
 
 	switch (key) {
 	case OPT_RANKS:
-		j->ranks = number(s, "ranks", arg, 2, JOB_RANKS);
+		j->ranks = parse_number(s, "ranks", arg, 2, JOB_RANKS);
 		return 0;
 	case OPT_NET:
 		net_arg(s, j, arg);
@@ -391,10 +341,10 @@ static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
 		env_arg(s, j, arg);
 		return 0;
 	case OPT_ROUNDS:
-		j->rounds = number(s, "rounds", arg, 1, MAX_ROUNDS);
+		j->rounds = parse_number(s, "rounds", arg, 1, MAX_ROUNDS);
 		return 0;
 	case OPT_SECONDS:
-		j->seconds = number(s, "seconds", arg, 1, 86400);
+		j->seconds = parse_number(s, "seconds", arg, 1, 86400);
 		return 0;
 	case OPT_PROTO:
 		j->proto = arg;
@@ -418,22 +368,22 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 
 	switch (key) {
 	case 'b':
-		j->min_bytes = size_arg(s, "minbytes", arg);
+		j->min_bytes = parse_size(s, "minbytes", arg, 1, MAX_BYTES);
 		return 0;
 	case 'e':
-		j->max_bytes = size_arg(s, "maxbytes", arg);
+		j->max_bytes = parse_size(s, "maxbytes", arg, 1, MAX_BYTES);
 		return 0;
 	case 'f':
-		j->factor = number(s, "stepfactor", arg, 2, 1 << 20);
+		j->factor = parse_number(s, "stepfactor", arg, 2, 1 << 20);
 		return 0;
 	case 'n':
-		j->iters = number(s, "iters", arg, 0, 1000000);
+		j->iters = parse_number(s, "iters", arg, 0, 1000000);
 		return 0;
 	case 'w':
-		j->warmup = number(s, "warmup", arg, 0, 1000000);
+		j->warmup = parse_number(s, "warmup", arg, 0, 1000000);
 		return 0;
 	case 'c':
-		j->check = number(s, "check", arg, 0, 1000000);
+		j->check = parse_number(s, "check", arg, 0, 1000000);
 		return 0;
 	case 'O':
 		j->out_of_place = true;
@@ -554,8 +504,6 @@ void job_parse(int argc, char **argv, struct job *j)
 		       "1 not so; 2 wrong usage; 77 this machine has no GPU or no "
 		       "NCCL, or they cannot do what was asked.",
 	};
-	size_t n = 0;
-	int i;
 
 	memset(j, 0, sizeof(*j));
 	j->ranks = 2;
@@ -569,9 +517,7 @@ void job_parse(int argc, char **argv, struct job *j)
 	j->seconds = 86400;
 	j->nccl = "libnccl.so.2";
 	j->as_rank = -1;
-	for (i = 0; i < argc && n < sizeof(j->command); i++)
-		n += snprintf(j->command + n, sizeof(j->command) - n, "%s%s",
-			      i ? " " : "", argv[i]);
+	text_command(j->command, sizeof(j->command), argc, argv);
 	keep_arguments(argc, argv, j);
 	argp_err_exit_status = EXIT_USAGE;
 	argp_parse(&argp, argc, argv, 0, NULL, j);

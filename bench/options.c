@@ -4,15 +4,16 @@
  * 2 before anything is started.
  */
 #include <argp.h>
-#include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "bench.h"
 #include "net_table.h"
+#include "parse.h"
 #include "text.h"
+
+#define MAX_BYTES ((size_t)1 << 40)
 
 enum {
 	OPT_RANKS = 256,
@@ -185,79 +186,19 @@ static const struct argp_option table[] = {
 	{ 0 }
 };
 
-bool parse_size(const char *text, size_t *value)
-{
-	unsigned long long v;
-	char *end;
-	int shift = 0;
-
-	if (!isdigit((unsigned char)*text))
-		return false;
-	errno = 0;
-	v = strtoull(text, &end, 10);
-	switch (toupper((unsigned char)*end)) {
-	case 'K':
-		shift = 10;
-		break;
-	case 'M':
-		shift = 20;
-		break;
-	case 'G':
-		shift = 30;
-		break;
-	}
-	if (shift)
-		end++;
-	if (errno || *end || v > (1ull << 40) >> shift)
-		return false;
-	*value = (size_t)v << shift;
-	return true;
-}
-
-static int number(struct argp_state *s, const char *name, const char *text,
-		  int min, int max)
-{
-	char *end;
-	long v;
-
-	errno = 0;
-	v = strtol(text, &end, 10);
-	if (errno || end == text || *end || v < min || v > max)
-		argp_error(s, "--%s %s: want a number from %d to %d", name,
-			   text, min, max);
-	return (int)v;
-}
-
-static size_t size_arg(struct argp_state *s, const char *name, const char *text)
-{
-	size_t v = 0;
-
-	if (!parse_size(text, &v) || !v)
-		argp_error(s, "--%s %s: want a size such as 8, 512K or 64M",
-			   name, text);
-	return v;
-}
-
-/* Is `text` the start of NAME=..., so that the comma before it separates? */
-static bool starts_setting(const char *text)
-{
-	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789"
-				"abcdefghijklmnopqrstuvwxyz");
-
-	return n && !isdigit((unsigned char)*text) && text[n] == '=';
-}
-
 static void variant_setting(struct argp_state *s, struct variant *v, char *text)
 {
-	if (!starts_setting(text))
+	if (!is_setting(text))
 		argp_error(s, "--variant %s: \"%s\" is not VAR=VALUE", v->name,
 			   text);
 	if (!strncmp(text, "plugin=", 7))
 		v->plugin = text + 7;
 	else if (!strncmp(text, "connections=", 12))
-		v->connections = number(s, "variant", text + 12, 1, MAX_LINKS);
+		v->connections =
+			parse_number(s, "variant", text + 12, 1, MAX_LINKS);
 	else if (!strncmp(text, "inflight=", 9))
-		v->inflight = number(s, "variant", text + 9, 1, MAX_INFLIGHT);
+		v->inflight =
+			parse_number(s, "variant", text + 9, 1, MAX_INFLIGHT);
 	else if (v->nenv == MAX_ENV)
 		argp_error(s, "--variant %s: more than %d variables", v->name,
 			   MAX_ENV);
@@ -269,7 +210,7 @@ static void variant_setting(struct argp_state *s, struct variant *v, char *text)
 static void variant_arg(struct argp_state *s, struct options *o, char *text)
 {
 	struct variant *v;
-	char *p, *comma;
+	char *p, *setting;
 
 	if (o->nvariants == MAX_VARIANTS) {
 		argp_error(s, "more than %d variants", MAX_VARIANTS);
@@ -283,16 +224,8 @@ static void variant_arg(struct argp_state *s, struct options *o, char *text)
 		*p++ = '\0';
 	if (!*text || strlen(text) > 32)
 		argp_error(s, "--variant: want a NAME of 1 to 32 characters");
-	while (p && *p) {
-		for (comma = strchr(p, ','); comma;
-		     comma = strchr(comma + 1, ','))
-			if (starts_setting(comma + 1))
-				break;
-		if (comma)
-			*comma++ = '\0';
-		variant_setting(s, v, p);
-		p = comma;
-	}
+	while ((setting = next_setting(&p)))
+		variant_setting(s, v, setting);
 }
 
 static void netns_arg(struct argp_state *s, struct options *o, char *text)
@@ -356,43 +289,44 @@ static error_t parse_size_opt(int key, char *arg, struct argp_state *s)
 
 	switch (key) {
 	case 'b':
-		o->min_bytes = size_arg(s, "minbytes", arg);
+		o->min_bytes = parse_size(s, "minbytes", arg, 1, MAX_BYTES);
 		return 0;
 	case 'e':
-		o->max_bytes = size_arg(s, "maxbytes", arg);
+		o->max_bytes = parse_size(s, "maxbytes", arg, 1, MAX_BYTES);
 		return 0;
 	case 'f':
-		o->factor = number(s, "stepfactor", arg, 2, 1 << 20);
+		o->factor = parse_number(s, "stepfactor", arg, 2, 1 << 20);
 		return 0;
 	case 'n':
-		o->iters = number(s, "iters", arg, 1, 10000000);
+		o->iters = parse_number(s, "iters", arg, 1, 10000000);
 		return 0;
 	case 'w':
-		o->warmup = number(s, "warmup", arg, 0, 1000000);
+		o->warmup = parse_number(s, "warmup", arg, 0, 1000000);
 		return 0;
 	case 'c':
-		o->check = number(s, "check", arg, 0, 1000000);
+		o->check = parse_number(s, "check", arg, 0, 1000000);
 		return 0;
 	case OPT_CHANNELS:
-		o->channels = number(s, "channels", arg, 1, MAX_CHANNELS);
+		o->channels = parse_number(s, "channels", arg, 1, MAX_CHANNELS);
 		return 0;
 	case OPT_SLICE:
-		o->slice = size_arg(s, "slice", arg);
+		o->slice = parse_size(s, "slice", arg, 1, MAX_BYTES);
 		return 0;
 	case OPT_ALGO:
 		algo_arg(s, o, arg);
 		return 0;
 	case OPT_SECONDS:
-		o->seconds = number(s, "seconds", arg, 1, 86400);
+		o->seconds = parse_number(s, "seconds", arg, 1, 86400);
 		return 0;
 	case OPT_SEED:
-		o->seed = number(s, "seed", arg, 0, 1000000000);
+		o->seed = parse_number(s, "seed", arg, 0, 1000000000);
 		return 0;
 	case OPT_CONNECTIONS:
-		o->connections = number(s, "connections", arg, 1, MAX_LINKS);
+		o->connections =
+			parse_number(s, "connections", arg, 1, MAX_LINKS);
 		return 0;
 	case OPT_INFLIGHT:
-		o->inflight = number(s, "inflight", arg, 1, MAX_INFLIGHT);
+		o->inflight = parse_number(s, "inflight", arg, 1, MAX_INFLIGHT);
 		return 0;
 	}
 	return ARGP_ERR_UNKNOWN;
@@ -404,10 +338,10 @@ static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
 
 	switch (key) {
 	case OPT_RANKS:
-		o->ranks = number(s, "ranks", arg, 2, MAX_RANKS);
+		o->ranks = parse_number(s, "ranks", arg, 2, MAX_RANKS);
 		return 0;
 	case OPT_RANK:
-		o->rank = number(s, "rank", arg, 0, MAX_RANKS - 1);
+		o->rank = parse_number(s, "rank", arg, 0, MAX_RANKS - 1);
 		return 0;
 	case OPT_BOOTSTRAP:
 		o->bootstrap = arg;
@@ -416,20 +350,22 @@ static error_t parse_place_opt(int key, char *arg, struct argp_state *s)
 		netns_arg(s, o, arg);
 		return 0;
 	case OPT_KILL_RANK:
-		o->kill_rank = number(s, "kill-rank", arg, 0, MAX_RANKS - 1);
+		o->kill_rank =
+			parse_number(s, "kill-rank", arg, 0, MAX_RANKS - 1);
 		return 0;
 	case OPT_BREAK_CMD:
 		o->break_cmd = arg;
 		return 0;
 	case OPT_KILL_AFTER:
-		o->kill_after_ms = number(s, "kill-after-ms", arg, 0, 3600000);
+		o->kill_after_ms =
+			parse_number(s, "kill-after-ms", arg, 0, 3600000);
 		return 0;
 	case OPT_EXPECT_ERROR:
 		o->expect_error_ms =
-			number(s, "expect-error-ms", arg, 1, 3600000);
+			parse_number(s, "expect-error-ms", arg, 1, 3600000);
 		return 0;
 	case OPT_PAUSE_AT:
-		o->pause_at = number(s, "pause-at-iter", arg, 0, 1000000);
+		o->pause_at = parse_number(s, "pause-at-iter", arg, 0, 1000000);
 		return 0;
 	case OPT_PAUSE_CMD:
 		o->pause_cmd = arg;
@@ -447,8 +383,8 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		o->plugin = arg;
 		return 0;
 	case OPT_TABLE:
-		o->table = number(s, "table", arg + (*arg == 'v'),
-				  NET_TABLE_OLDEST, NET_TABLE_NEWEST);
+		o->table = parse_number(s, "table", arg + (*arg == 'v'),
+					NET_TABLE_OLDEST, NET_TABLE_NEWEST);
 		return 0;
 	case OPT_DEVICE:
 		if (!*arg || *arg == ',')
@@ -459,13 +395,13 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		memory_arg(s, o, arg);
 		return 0;
 	case OPT_GPU:
-		o->gpu = number(s, "gpu", arg, 0, 1000);
+		o->gpu = parse_number(s, "gpu", arg, 0, 1000);
 		return 0;
 	case OPT_VARIANT:
 		variant_arg(s, o, arg);
 		return 0;
 	case OPT_ROUNDS:
-		o->rounds = number(s, "rounds", arg, 1, MAX_ROUNDS);
+		o->rounds = parse_number(s, "rounds", arg, 1, MAX_ROUNDS);
 		return 0;
 	case OPT_LIMIT:
 		o->limit = true;
@@ -490,7 +426,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 		o->require_tx = arg;
 		return 0;
 	case OPT_TIMEOUT:
-		o->timeout_s = number(s, "timeout", arg, 1, 86400);
+		o->timeout_s = parse_number(s, "timeout", arg, 1, 86400);
 		return 0;
 	case OPT_DEBUG:
 		o->debug = true;
