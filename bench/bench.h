@@ -20,6 +20,8 @@
 #include "cuda_memory.h"
 #include "nccl_net_abi.h"
 #include "nccl_tuner_abi.h"
+#include "say.h"
+#include "stats.h"
 #include "unpacker.h"
 
 #define MAX_RANKS    64
@@ -180,16 +182,9 @@ void options_check(const struct options *o);
 uint64_t options_digest(const struct options *o);
 size_t next_size(const struct options *o, size_t size);
 
-/* util.c */
-int64_t now_ns(void);
-double cpu_seconds(void);
-double median(double *v, int n);
-double quantile(double *sorted, int n, double q);
-void sort_doubles(double *v, int n);
-void printable(char *text, size_t size);
+/* modes.c */
 const char *mode_name(enum mode m);
 bool mode_is_coll(enum mode m);
-__attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
 
 /* wire.c: messages between ranks and launcher */
 enum msg_type {

@@ -5,11 +5,9 @@
  * compares what arrived byte by byte.
  */
 #include <argp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "gather_work.h"
 #include "gpu_gather.h"
@@ -26,25 +24,6 @@
 
 /* Multiples of 8, as the pool's content is made of words. */
 static const size_t pieces[] = { SMALLEST_PIECE, 4096, 32768 };
-
-void complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fprintf(stderr, "devmem-gpu-gather: ");
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
-}
 
 /* ---- one launch, one copy ---------------------------------------------------- */
 
@@ -171,43 +150,36 @@ static int bandwidth_turn(struct gpu *g, const struct row *row, uint32_t count,
 {
 	uint64_t pages = (g->pool_bytes - row->bytes) / PAGE;
 	uint64_t offset = random_below(pages) * PAGE;
-	double begin;
+	int64_t begin;
 	int rc;
 
 	/* Not timed: it meets what the other left in the caches. */
 	rc = start(g, row, count, plain, offset);
 	rc = rc ?: await(g, plain);
-	begin = now();
+	begin = now_ns();
 	for (int i = 0; !rc && i < row->turns; i++)
 		rc = start(g, row, count, plain, offset);
 	rc = rc ?: await(g, plain);
-	*figure = (double)row->bytes * row->turns / 1e9 / (now() - begin);
+	*figure = (double)row->bytes * row->turns / (double)(now_ns() - begin);
 	return rc;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 static int latency_turn(struct gpu *g, const struct row *row, uint32_t count,
 			bool plain, double *figure)
 {
-	double us[PINGS], begin;
+	int64_t begin;
+	double us[PINGS];
 	int rc = EXIT_OK;
 
 	for (int i = 0; !rc && i < PINGS; i++) {
-		begin = now();
+		begin = now_ns();
 		rc = start(g, row, count, plain, 0);
 		rc = rc ?: await(g, plain);
-		us[i] = (now() - begin) * 1e6;
+		us[i] = (double)(now_ns() - begin) * 1e-3;
 	}
 	if (rc)
 		return rc;
-	qsort(us, PINGS, sizeof(*us), compare);
-	*figure = us[PINGS / 2];
+	*figure = median(us, PINGS);
 	return EXIT_OK;
 }
 

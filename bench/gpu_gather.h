@@ -13,6 +13,8 @@
 
 #include "cuda.h"
 #include "gather_image.h"
+#include "say.h"
+#include "stats.h"
 
 #define MAX_ROUNDS     100
 #define MAX_ROWS       32
@@ -65,8 +67,6 @@ struct row {
 	struct figures ratio;	     /* gather by copy of one round */
 	uint64_t wrong;		     /* bytes */
 };
-
-__attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
 
 /* gpu_gather_device.c. All return an exit status, and have complained. */
 int device_find(struct gpu *g, const struct options *o);

@@ -3,30 +3,22 @@
  * gpu_gather_report.c - the tables of devmem-gpu-gather, and the same as JSON.
  */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/utsname.h>
 
 #include "gpu_gather.h"
+#include "json_file.h"
 
 struct spread {
 	double median, least, greatest;
 };
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 static struct spread spread(struct figures *f, int rounds)
 {
-	qsort(f->v, (size_t)rounds, sizeof(*f->v), compare);
+	double mid = median(f->v, rounds);
+
 	return (struct spread){
-		.median = (f->v[(rounds - 1) / 2] + f->v[rounds / 2]) / 2,
+		.median = mid,
 		.least = f->v[0],
 		.greatest = f->v[rounds - 1],
 	};
@@ -119,28 +111,10 @@ static void add_row(cJSON *to, struct row *row, int rounds)
 	cJSON_AddNumberToObject(one, "wrong", (double)row->wrong);
 }
 
-static int write_text(const char *file, const char *text)
-{
-	FILE *f = fopen(file, "we");
-	bool bad;
-
-	if (!f) {
-		complain("--json %s: %s", file, strerror(errno));
-		return EXIT_FAIL;
-	}
-	bad = fputs(text, f) < 0 || fputc('\n', f) < 0;
-	if (fclose(f) || bad) {
-		complain("--json %s: cannot write: %s", file, strerror(errno));
-		return EXIT_FAIL;
-	}
-	return EXIT_OK;
-}
-
 int report_json(const struct options *o, const struct gpu *g, struct row *rows,
 		int count, int code)
 {
 	cJSON *top = cJSON_CreateObject(), *gpu, *bandwidth, *latency;
-	char *text;
 	int rc;
 
 	cJSON_AddStringToObject(top, "tool", "devmem-gpu-gather");
@@ -159,9 +133,7 @@ int report_json(const struct options *o, const struct gpu *g, struct row *rows,
 	for (int i = 0; i < count; i++)
 		add_row(rows[i].latency ? latency : bandwidth, &rows[i],
 			o->rounds);
-	text = cJSON_Print(top);
-	rc = text ? write_text(o->json, text) : EXIT_FAIL;
-	free(text);
+	rc = json_save(o->json, top);
 	cJSON_Delete(top);
 	return rc;
 }

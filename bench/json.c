@@ -4,13 +4,13 @@
  * command, the ranks, and a list of runs (one, or all of a comparison).
  */
 #include <cjson/cJSON.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "json_file.h"
 
 static void add_info(cJSON *to, const struct info_report *i)
 {
@@ -158,23 +158,6 @@ static void first_line(const char *file, char *buf, size_t size)
 	fclose(f);
 }
 
-static int write_text(const char *file, const char *text)
-{
-	FILE *f = fopen(file, "we");
-	int bad;
-
-	if (!f) {
-		complain("--json %s: %s", file, strerror(errno));
-		return EXIT_FAIL;
-	}
-	bad = fputs(text, f) < 0 || fputc('\n', f) < 0;
-	if (fclose(f) || bad) {
-		complain("--json %s: cannot write: %s", file, strerror(errno));
-		return EXIT_FAIL;
-	}
-	return 0;
-}
-
 /* What a result may depend on, and that nobody writes down. */
 static void add_machine(cJSON *top)
 {
@@ -244,10 +227,8 @@ cJSON *json_tree(const struct options *o, const struct result *all, int code)
 int json_write(const struct options *o, const struct result *all, int code)
 {
 	cJSON *top = json_tree(o, all, code);
-	char *text = cJSON_Print(top);
-	int rc = text ? write_text(o->json, text) : EXIT_FAIL;
+	int rc = json_save(o->json, top);
 
-	free(text);
 	cJSON_Delete(top);
 	return rc;
 }

@@ -27,7 +27,7 @@ static int verdict(struct job_result *res)
 		res->code = EXIT_FAIL;
 		snprintf(res->error, sizeof(res->error),
 			 "%llu elements are wrong", (unsigned long long)wrong);
-		tell("%s", res->error);
+		complain("%s", res->error);
 	}
 	return res->code;
 }
@@ -65,7 +65,7 @@ static int run_compare(const struct job *j, struct job_result *all)
 			       j->settings[i % j->nsettings].name);
 			job_end(j, &j->settings[i % j->nsettings], &all[i]);
 		} else if (all[i].nrows != all[0].nrows) {
-			tell("two runs of the same table differ in length");
+			complain("two runs of the same table differ in length");
 			rc = EXIT_FAIL;
 		}
 	}
@@ -92,7 +92,7 @@ int main(int argc, char **argv)
 		return run_each(&j);
 	all = calloc((size_t)j.nsettings * j.rounds, sizeof(*all));
 	if (!all) {
-		tell("no memory for the results");
+		complain("no memory for the results");
 		return EXIT_FAIL;
 	}
 	rc = run_compare(&j, all);

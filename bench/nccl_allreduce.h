@@ -7,7 +7,7 @@
  * launcher (nccl_allreduce_hub.c) starts them as this program with --as-rank and
  * never loads CUDA or NCCL itself; the ranks (nccl_allreduce_rank.c and below)
  * do, each with a NCCL_HOSTID of its own, so that NCCL takes them for hosts and
- * several may share a GPU. Of devmem-bench only util.c and io_full are used.
+ * several may share a GPU. Of devmem-bench only io_full is used.
  */
 #ifndef DEVMEM_NCCL_ALLREDUCE_H
 #define DEVMEM_NCCL_ALLREDUCE_H
@@ -156,7 +156,6 @@ struct job_result {
 
 /* nccl_allreduce_options.c */
 void job_parse(int argc, char **argv, struct job *j);
-__attribute__((format(printf, 1, 2))) void tell(const char *fmt, ...);
 
 /* nccl_allreduce_data.c: elements, in host memory */
 #define PATTERN_VALUES 16

@@ -81,7 +81,7 @@ hub_fail(struct hub *h, int code, const char *fmt, ...)
 		snprintf(h->res->error, sizeof(h->res->error), "%s", text);
 		h->failed_at = now_ns();
 	}
-	tell("%s", text);
+	complain("%s", text);
 }
 
 static void close_fd(int *fd)
@@ -301,7 +301,7 @@ static bool member_join(struct hub *h)
 		    now_ns() + MESSAGE_MS * MS) ||
 	    rank >= (uint32_t)h->j->ranks || h->m[rank].fd >= 0 ||
 	    h->m[rank].over) {
-		tell("refused a connection that is none of the ranks'");
+		complain("refused a connection that is none of the ranks'");
 		close(fd);
 	} else {
 		h->m[rank].fd = fd;

@@ -91,7 +91,7 @@ static void run_program(const struct job *j, const struct launch *l, int rank)
 	     word && n < MAX_WORDS; word = strtok_r(NULL, " ", &save))
 		args[n++] = word;
 	if (word) {
-		tell("--wrap: more than %d words", MAX_WORDS);
+		complain("--wrap: more than %d words", MAX_WORDS);
 		return;
 	}
 	snprintf(as_rank, sizeof(as_rank), "--as-rank=%d,%d,%s", rank,
@@ -101,7 +101,7 @@ static void run_program(const struct job *j, const struct launch *l, int rank)
 	for (i = 1; i < j->argc; i++)
 		args[n++] = j->argv[i];
 	execvp(args[0], args);
-	tell("cannot start %s: %s", args[0], strerror(errno));
+	complain("cannot start %s: %s", args[0], strerror(errno));
 }
 
 pid_t launch_start(const struct job *j, const struct launch *l, int rank)

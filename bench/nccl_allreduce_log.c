@@ -185,7 +185,7 @@ static int refuse(struct job_result *res, int rank, const char *text,
 	res->code = EXIT_FAIL;
 	snprintf(res->error, sizeof(res->error), "rank %d: %s%s", rank, text,
 		 what);
-	tell("%s", res->error);
+	complain("%s", res->error);
 	return res->code;
 }
 

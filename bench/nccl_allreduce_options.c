@@ -5,7 +5,6 @@
  */
 #include <argp.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -125,21 +124,6 @@ static const struct argp_option table[] = {
 	{ "as-rank", OPT_AS_RANK, "RANK,SETTING,SOCKET", OPTION_HIDDEN, 0, 0 },
 	{ 0 }
 };
-
-/* One line on stderr in one write, so that lines of processes do not mix. */
-void tell(const char *fmt, ...)
-{
-	char line[2048];
-	va_list ap;
-	int n;
-
-	n = snprintf(line, sizeof(line), "devmem-nccl: ");
-	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
-	va_end(ap);
-	strcat(line, "\n");
-	fputs(line, stderr);
-}
 
 static struct setting *setting_new(struct argp_state *s, struct job *j,
 				   const char *name)
@@ -400,7 +384,7 @@ static error_t parse_opt(int key, char *arg, struct argp_state *s)
 
 static _Noreturn void usage(const char *text)
 {
-	tell("%s; see --help", text);
+	complain("%s; see --help", text);
 	exit(EXIT_USAGE);
 }
 
@@ -483,7 +467,7 @@ static void keep_arguments(int argc, char **argv, struct job *j)
 	}
 	j->argc = i;
 	if (!j->argv || i < argc) {
-		tell("no memory for the command line");
+		complain("no memory for the command line");
 		exit(EXIT_FAIL);
 	}
 }

@@ -259,8 +259,8 @@ int job_rank(const struct job *j)
 	r.deadline = now_ns() + j->timeout_s * 1000000000ll;
 	rc = join(&r);
 	if (rc) {
-		tell("rank %d cannot reach its launcher: %s", r.rank,
-		     rc < 0 ? strerror(-rc) : r.error.text);
+		complain("rank %d cannot reach its launcher: %s", r.rank,
+			 rc < 0 ? strerror(-rc) : r.error.text);
 		return EXIT_FAIL;
 	}
 	rc = work(&r);
