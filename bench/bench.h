@@ -225,7 +225,6 @@ int tcp_dial(const char *hostport, int64_t deadline, char *why, size_t size);
 int tcp_listen(const char *hostport, char *why, size_t size);
 
 /* hub.c: the launcher's side of a run */
-void hub_signals(void);
 int hub_run(const struct options *o, const struct variant *v, int run,
 	    int listener, bool live, struct result *res);
 int member_run(const struct options *o, const struct variant *v, int run);
@@ -234,8 +233,6 @@ int member_run(const struct options *o, const struct variant *v, int run);
 pid_t launch_rank(const struct options *o, const struct variant *v, int run,
 		  int rank, int *fd);
 pid_t launch_shell(const char *command);
-int pid_watch(pid_t pid);
-const char *status_text(int status, char *buf, size_t size);
 
 /* plugin.c: loading and logging */
 struct plugin {

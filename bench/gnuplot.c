@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "children.h"
 #include "plot.h"
 
 #define END_NS	60000000000ll
@@ -38,8 +39,6 @@ static _Noreturn void child(const char *dir, const char *script, int out)
 	int null = open("/dev/null", O_RDWR);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
 	dup2(null, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
@@ -98,8 +97,7 @@ static bool await(pid_t pid, int *status, int64_t until)
 {
 	while (waitpid(pid, status, WNOHANG) != pid) {
 		if (now_ns() > until) {
-			kill(pid, SIGKILL);
-			waitpid(pid, status, 0);
+			child_end(pid, false);
 			return false;
 		}
 		usleep(2000);
@@ -137,7 +135,7 @@ bool gnuplot_run(const char *dir, const char *script, char *why, size_t size)
 	if (!in_time)
 		snprintf(how, sizeof(how), "did not end within a minute");
 	else
-		status_text(status, how, sizeof(how));
+		child_status(status, how, sizeof(how));
 	snprintf(why, size, "%s%s%s", how, *said ? ": " : "", said);
 	return false;
 }

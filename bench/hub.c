@@ -20,34 +20,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "children.h"
 #include "hub.h"
 
 #define GRACE_MS 3000 /* for the other ranks, after the first failure */
 #define HELLO_MS 5000 /* for a connection to say who it is */
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int sig)
-{
-	interrupted = sig;
-}
-
-/* SIGINT and SIGTERM end the run, and with it all children. */
-void hub_signals(void)
-{
-	struct sigaction sa = { .sa_handler = on_signal };
-
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 /* Takes bytes in until a message is whole: 1 whole, 0 not yet, -1 ended. */
 static int inbox_read(struct inbox *in, int fd)
@@ -120,10 +97,10 @@ static void member_ended(struct hub *h, int rank)
 		return;
 	if (!m->done && !m->error.code)
 		hub_fail(h, EXIT_FAIL, "rank %d ended without a report: %s",
-			 rank, status_text(status, text, sizeof(text)));
+			 rank, child_status(status, text, sizeof(text)));
 	else if (WIFSIGNALED(status) || (status && !m->error.code))
 		hub_fail(h, EXIT_FAIL, "rank %d, at its end: %s", rank,
-			 status_text(status, text, sizeof(text)));
+			 child_status(status, text, sizeof(text)));
 }
 
 static void stranger_accept(struct hub *h)
@@ -212,7 +189,7 @@ static void command_ended(struct hub *h)
 	if (status)
 		hub_fail(h, EXIT_FAIL, "\"%s\": %s",
 			 h->o->pause_cmd ?: h->o->break_cmd,
-			 status_text(status, text, sizeof(text)));
+			 child_status(status, text, sizeof(text)));
 }
 
 static void kill_due(struct hub *h)
@@ -278,9 +255,9 @@ static bool hub_over(struct hub *h)
 		all &= h->m[i].over;
 	if (all)
 		return true;
-	if (interrupted) {
+	if (signal_caught()) {
 		hub_fail(h, EXIT_FAIL, "interrupted by signal %d",
-			 (int)interrupted);
+			 signal_caught());
 		return true;
 	}
 	if (h->failed_at && now > h->failed_at + GRACE_MS * MS)
@@ -302,26 +279,18 @@ static bool hub_over(struct hub *h)
 	return true;
 }
 
-static void reap(pid_t pid)
-{
-	if (pid <= 0)
-		return;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
 static void hub_end(struct hub *h)
 {
 	int i;
 
 	for (i = 0; i < h->o->ranks; i++) {
-		reap(h->m[i].pid);
+		child_end(h->m[i].pid, false);
 		close_fd(&h->m[i].pidfd);
 		close_fd(&h->m[i].fd);
 	}
 	for (i = 0; i < MAX_STRANGERS; i++)
 		close_fd(&h->strangers[i].fd);
-	reap(h->cmd);
+	child_end(h->cmd, false);
 	close_fd(&h->cmd_fd);
 }
 
@@ -341,7 +310,7 @@ static void hub_start(struct hub *h, const struct variant *v)
 			continue;
 		m->joined = true;
 		m->pid = launch_rank(o, v, h->run, i, &m->fd);
-		m->pidfd = m->pid > 0 ? pid_watch(m->pid) : -1;
+		m->pidfd = m->pid > 0 ? child_watch(m->pid) : -1;
 		if (m->pidfd < 0) {
 			hub_fail(h, EXIT_FAIL, "cannot start rank %d: %s", i,
 				 strerror(errno));
@@ -390,11 +359,11 @@ int member_run(const struct options *o, const struct variant *v, int run)
 		return EXIT_FAIL;
 	}
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		if (interrupted || now_ns() > deadline) {
-			reap(pid);
+		if (signal_caught() || now_ns() > deadline) {
+			child_end(pid, false);
 			complain("rank %d: %s", o->rank,
-				 interrupted ? "interrupted" :
-					       "did not end in time");
+				 signal_caught() ? "interrupted" :
+						   "did not end in time");
 			return EXIT_FAIL;
 		}
 		usleep(10000);
@@ -402,6 +371,6 @@ int member_run(const struct options *o, const struct variant *v, int run)
 	if (WIFEXITED(status))
 		return WEXITSTATUS(status);
 	complain("rank %d: %s", o->rank,
-		 status_text(status, text, sizeof(text)));
+		 child_status(status, text, sizeof(text)));
 	return EXIT_FAIL;
 }

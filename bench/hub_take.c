@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "children.h"
 #include "hub.h"
 
 /* The first failure is the run's verdict; the rest is only told. */
@@ -62,7 +63,7 @@ static void gather_reply(struct hub *h)
 void hub_command(struct hub *h, const char *command)
 {
 	h->cmd = launch_shell(command);
-	h->cmd_fd = h->cmd > 0 ? pid_watch(h->cmd) : -1;
+	h->cmd_fd = h->cmd > 0 ? child_watch(h->cmd) : -1;
 	if (h->cmd_fd < 0)
 		hub_fail(h, EXIT_FAIL, "cannot start \"%s\": %s", command,
 			 strerror(errno));

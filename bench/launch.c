@@ -13,11 +13,10 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
+#include "children.h"
 
 /* Dies with the parent; false if that is gone already. */
 static bool child_setup(pid_t parent)
@@ -26,8 +25,7 @@ static bool child_setup(pid_t parent)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
+	signals_release();
 	signal(SIGPIPE, SIG_IGN);
 	return !prctl(PR_SET_PDEATHSIG, SIGKILL) && getppid() == parent;
 }
@@ -149,20 +147,4 @@ pid_t launch_shell(const char *command)
 		_exit(127);
 	}
 	return pid;
-}
-
-/* A descriptor that polls readable when `pid`, our child, has ended. */
-int pid_watch(pid_t pid)
-{
-	return (int)syscall(SYS_pidfd_open, pid, 0);
-}
-
-const char *status_text(int status, char *buf, size_t size)
-{
-	if (WIFSIGNALED(status))
-		snprintf(buf, size, "killed by signal %d (%s)",
-			 WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
-		snprintf(buf, size, "exit status %d", WEXITSTATUS(status));
-	return buf;
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "children.h"
 #include "pictures.h"
 
 /* The part of a rank whose launcher is on another machine. */
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
 	if (pictures_command(argc, argv, &rc))
 		return rc;
 	options_parse(argc, argv, &o);
-	hub_signals();
+	signals_catch();
 	if (o.rank > 0)
 		return follow(&o);
 	if (!pictures_possible(&o))

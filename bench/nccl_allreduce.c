@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "children.h"
 #include "nccl_allreduce.h"
 
 static uint64_t result_wrong(const struct job_result *res)
@@ -87,7 +88,7 @@ int main(int argc, char **argv)
 		return job_rank(&j);
 	if (j.mode == JOB_PROBE)
 		return job_probe(&j);
-	job_signals();
+	signals_catch();
 	if (j.mode != JOB_TABLE || j.nsettings * j.rounds == 1)
 		return run_each(&j);
 	all = calloc((size_t)j.nsettings * j.rounds, sizeof(*all));

@@ -291,7 +291,6 @@ int mode_recreate(struct rank_state *r);
 int mode_abort(struct rank_state *r);
 
 /* nccl_allreduce_hub.c: the launcher's side of a run */
-void job_signals(void);
 int job_run(const struct job *j, int setting, int run, bool live,
 	    struct job_result *res);
 

@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +16,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "children.h"
 #include "nccl_allreduce.h"
 #include "nccl_allreduce_launch.h"
 
 #define MS	   1000000ll
-#define GRACE_MS   3000	 /* for the other ranks, after the first failure */
-#define MESSAGE_MS 5000	 /* for the rest of a message that has begun */
-#define END_MS	   10000 /* for a killed process to be gone */
+#define GRACE_MS   3000 /* for the other ranks, after the first failure */
+#define MESSAGE_MS 5000 /* for the rest of a message that has begun */
 
 /* A rank as the launcher sees it. */
 struct member {
@@ -48,24 +47,6 @@ struct hub {
 	struct job_result *res;
 };
 
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int sig)
-{
-	interrupted = sig;
-}
-
-/* SIGINT and SIGTERM end the run, and with it all children. */
-void job_signals(void)
-{
-	struct sigaction sa = { .sa_handler = on_signal };
-
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
-	signal(SIGPIPE, SIG_IGN);
-}
-
 /* The first failure is the run's verdict; the rest is only told. */
 static void __attribute__((format(printf, 3, 4)))
 hub_fail(struct hub *h, int code, const char *fmt, ...)
@@ -82,13 +63,6 @@ hub_fail(struct hub *h, int code, const char *fmt, ...)
 		h->failed_at = now_ns();
 	}
 	complain("%s", text);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
 }
 
 static void take_info(struct hub *h, int rank, const void *body)
@@ -331,12 +305,7 @@ static void member_ended(struct hub *h, int rank)
 	m->pid = 0;
 	close_fd(&m->pidfd);
 	close_fd(&m->fd);
-	if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text), "killed by signal %d",
-			 WTERMSIG(status));
-	else
-		snprintf(text, sizeof(text), "exit status %d",
-			 WEXITSTATUS(status));
+	child_status(status, text, sizeof(text));
 	if (!m->done && !m->error.code)
 		hub_fail(h, EXIT_FAIL, "rank %d ended without a report: %s",
 			 rank, text);
@@ -393,9 +362,9 @@ static bool hub_over(struct hub *h)
 		all &= h->m[i].over;
 	if (all)
 		return true;
-	if (interrupted) {
+	if (signal_caught()) {
 		hub_fail(h, EXIT_FAIL, "interrupted by signal %d",
-			 (int)interrupted);
+			 signal_caught());
 		return true;
 	}
 	if (h->failed_at && now > h->failed_at + GRACE_MS * MS)
@@ -407,28 +376,16 @@ static bool hub_over(struct hub *h)
 	return true;
 }
 
-/* Ends the rank, and what it started, in bounded time. */
+/*
+ * Ends the rank, and what it started, in bounded time. Its group, as under --wrap
+ * the rank is not our child.
+ */
 static void reap(struct hub *h, int rank)
 {
 	struct member *m = &h->m[rank];
-	int64_t until = now_ns() + END_MS * MS;
 
-	if (m->pid > 0) {
-		/* Of the group: under --wrap the rank is not our child. */
-		kill(-m->pid, SIGKILL);
-		kill(m->pid, SIGKILL);
-		while (waitpid(m->pid, NULL, WNOHANG) == 0) {
-			if (now_ns() > until) {
-				hub_fail(
-					h, EXIT_FAIL,
-					"rank %d (process %d) does not end even "
-					"by SIGKILL",
-					rank, m->pid);
-				break;
-			}
-			usleep(1000);
-		}
-	}
+	if (!child_end(m->pid, true))
+		hub_fail(h, EXIT_FAIL, "rank %d does not end", rank);
 	close_fd(&m->pidfd);
 	close_fd(&m->fd);
 }
@@ -464,7 +421,7 @@ static void hub_start(struct hub *h, const struct launch *l)
 		struct member *m = &h->m[i];
 
 		m->pid = launch_start(h->j, l, i);
-		m->pidfd = m->pid > 0 ? launch_watch(m->pid) : -1;
+		m->pidfd = m->pid > 0 ? child_watch(m->pid) : -1;
 		if (m->pidfd < 0) {
 			hub_fail(h, EXIT_FAIL, "cannot start rank %d: %s", i,
 				 strerror(errno));

@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "nccl_allreduce_launch.h"
@@ -129,11 +128,6 @@ pid_t launch_start(const struct job *j, const struct launch *l, int rank)
 		_exit(EXIT_FAIL);
 	run_program(j, l, rank);
 	_exit(EXIT_FAIL);
-}
-
-int launch_watch(pid_t pid)
-{
-	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
 void launch_log(const struct launch *l, int rank, char *file, size_t size)

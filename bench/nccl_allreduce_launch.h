@@ -21,7 +21,5 @@ void launch_close(struct launch *l, const struct job *j);
 void launch_log(const struct launch *l, int rank, char *file, size_t size);
 /* The process, which leads a group of its own; -1 with errno. */
 pid_t launch_start(const struct job *j, const struct launch *l, int rank);
-/* A descriptor that polls readable when that process has ended. */
-int launch_watch(pid_t pid);
 
 #endif /* DEVMEM_NCCL_ALLREDUCE_LAUNCH_H */
