@@ -71,7 +71,7 @@ static int attribute(const struct gpu *g, int which)
 
 int device_find(struct gpu *g, const struct options *o)
 {
-	struct why w = { "" };
+	struct why w = { .text = "" };
 	int count = 0, rc;
 
 	g->cuda = cuda_get(&w);

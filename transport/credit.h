@@ -46,4 +46,25 @@ size_t credit_take(struct credit *c, struct credit_member *m, size_t want,
 /** credit_give() - give @n of the held niovs back, the borrowed ones first. */
 void credit_give(struct credit *c, struct credit_member *m, size_t n);
 
+/*
+ * niovs that bound queues can keep from us at any time: descriptors in the ring,
+ * and pages in the page pool's cache (128 a queue) and ring (as large as the
+ * descriptors', as drivers have it). @filled: what the rings took when they were
+ * filled, as a driver may use several pages for a descriptor; 0: not known.
+ * @ring: descriptors of one, 0: not known.
+ */
+static inline size_t credit_held_by_rings(unsigned int queues,
+					  unsigned int ring, size_t filled)
+{
+	size_t by_size = (size_t)queues * (ring ? ring : 1024);
+
+	return 2 * (filled > by_size ? filled : by_size) + queues * 128ul;
+}
+
+/* What a pool must have for its connections to get anywhere. */
+static inline size_t credit_least(size_t held)
+{
+	return held + held / 4;
+}
+
 #endif /* DEVMEM_CREDIT_H */

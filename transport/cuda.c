@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "cuda.h"
+#include "reason.h"
 
 static struct {
 	pthread_once_t once;
@@ -34,8 +35,7 @@ static void load(void)
 	int rc, count = 0;
 
 	if (!lib) {
-		why(&driver.none, 0,
-		    "there is no CUDA driver to load (libcuda.so.1)");
+		reason(&driver.none, 0, REASON_NO_CUDA);
 		return;
 	}
 #define FIND(member, symbol, params) \
@@ -48,19 +48,17 @@ static void load(void)
 #undef FIND_OPTIONAL
 	/* Never closed: a driver that has been initialised has threads. */
 	if (missing) {
-		why(&driver.none, 0,
-		    "the CUDA driver is too old: it has no %s; 11.7 or later is "
-		    "needed",
-		    missing);
+		reason(&driver.none, 0, REASON_CUDA_TOO_OLD,
+		       .detail = missing);
 		return;
 	}
 	rc = c->init(0);
 	rc = rc ?: c->device_count(&count);
 	if (rc)
-		why(&driver.none, 0, "the CUDA driver does not start: %s",
-		    cuda_text(rc));
+		reason(&driver.none, 0, REASON_CUDA_NO_START,
+		       .detail = cuda_text(rc));
 	else if (!count)
-		why(&driver.none, 0, "the CUDA driver sees no GPU");
+		reason(&driver.none, 0, REASON_CUDA_NO_GPU);
 	else
 		driver.usable = true;
 }

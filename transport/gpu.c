@@ -19,6 +19,7 @@
 #include "gather.h"
 #include "gather_image.h"
 #include "gpu.h"
+#include "reason.h"
 
 static struct {
 	pthread_mutex_t lock;
@@ -79,21 +80,15 @@ int gpu_probe(int ordinal, bool exports, struct why *w)
 	rc = describe(c, ordinal, &g, w);
 	if (rc)
 		return rc;
-	if (!gather_image(NULL))
-		return why(w, -EOPNOTSUPP,
-			   "this build has no code for GPUs: it was made "
-			   "without nvcc");
 	/* Host memory has the same address for both. */
 	if (!attribute(c, CUDA_ATTR_UNIFIED_ADDRESSING, g.dev))
-		return why(w, -EOPNOTSUPP,
-			   "%s does not share its addresses with the CPU",
-			   g.name);
+		return reason(w, -EOPNOTSUPP, REASON_GPU_ADDRESSES,
+			      .what = g.name);
 	if (exports && !g.dmabuf)
-		return why(w, -EOPNOTSUPP,
-			   "the driver of %s cannot export its memory as a "
-			   "dma-buf; NVIDIA's open kernel modules can, with "
-			   "Linux 5.12 or later",
-			   g.name);
+		return reason(w, -EOPNOTSUPP, REASON_GPU_NO_DMABUF,
+			      .what = g.name);
+	if (!gather_image(NULL))
+		return reason(w, -EOPNOTSUPP, REASON_GPU_NO_CODE);
 	return 0;
 }
 

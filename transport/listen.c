@@ -515,7 +515,7 @@ static bool flows_complete(const struct half *h)
 static int half_complete(struct devmem_listener *l, struct devmem_conn *c,
 			 bool unpack)
 {
-	struct why w = { "" };
+	struct why w = { .text = "" };
 	int rc = rx_start(c);
 
 	if (rc || !unpack || !l->dev->info.unpack || !c->rx.pools || !c->gpu)

@@ -39,5 +39,8 @@ int why(struct why *w, int err, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(w->text, sizeof(w->text), fmt, ap);
 	va_end(ap);
+	w->reason = 0;
+	w->head = WHY_BYTES;
+	w->fix[0] = '\0';
 	return err;
 }

@@ -30,6 +30,9 @@ __attribute__((format(printf, 4, 5))) void log_line(enum devmem_log_level level,
 #define WHY_BYTES 224
 struct why {
 	char text[WHY_BYTES];
+	unsigned int reason; /* enum reason_id (reason.h), 0: in its own words */
+	unsigned int head;   /* bytes of text before "; REMEDY", if it has one */
+	char fix[128];	     /* the command that mends it, or "" */
 };
 
 /** why() - set the reason and pass @err through: `return why(w, -EPERM, …)`. */

@@ -61,7 +61,7 @@ DEVMEM_API int devmem_mr_host(struct devmem_conn *c, void *addr, size_t size,
 				.size = size,
 				.at = addr };
 
-	struct why w = { "" };
+	struct why w = { .text = "" };
 	int rc;
 
 	*out = NULL;
@@ -181,7 +181,7 @@ static bool is_on_gpu(const struct devmem_mr *mr, int ordinal)
 /* Memory of a GPU, for its engine to copy from or to. */
 static int reach_gpu(struct devmem_conn *c, struct devmem_mr *mr, int ordinal)
 {
-	struct why w = { "" };
+	struct why w = { .text = "" };
 	int rc;
 
 	if (is_on_gpu(mr, ordinal))
@@ -238,7 +238,7 @@ DEVMEM_API int devmem_mr_dmabuf(struct devmem_conn *c, void *addr, size_t size,
 				uint64_t offset, int fd, struct devmem_mr **out)
 {
 	struct devmem_mr mr = { .addr = (uintptr_t)addr, .size = size };
-	struct why w = { "" };
+	struct why w = { .text = "" };
 
 	*out = NULL;
 	return add_device_memory(c, &mr, gpu_of(addr), offset, fd, &w, out);
@@ -267,7 +267,7 @@ DEVMEM_API int devmem_mr_gpu(struct devmem_conn *c, void *addr, size_t size,
 	struct devmem_mr mr = { .addr = (uintptr_t)addr, .size = size };
 	int ordinal = gpu_of(addr), fd = -1, rc;
 	uint64_t offset = 0;
-	struct why w = { "" };
+	struct why w = { .text = "" };
 
 	*out = NULL;
 	if (ordinal < 0) {

@@ -88,7 +88,7 @@ static struct nic *find(const char *name)
 static void add(const struct ifaddrs *all, const struct ifaddrs *a)
 {
 	struct nic *n = &nics.nic[nics.count++];
-	struct why w = { "" }, tx = { "" };
+	struct why w = { .text = "" }, tx = { .text = "" };
 
 	memset(n, 0, sizeof(*n));
 	pthread_mutex_init(&n->lock, NULL);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reason.h"
 #include "region.h"
 
 /*
@@ -36,11 +37,8 @@ int region_alloc(struct region *r, const struct region_ops *ops, struct why *w)
 	uint64_t available = ops->on_gpu ? 0 : memory_available();
 
 	if (available && r->bytes > available)
-		return why(w, -ENOMEM,
-			   "a pool of %zu bytes does not fit the %" PRIu64
-			   " bytes of memory available; set "
-			   "NCCL_DEVMEM_POOL_BYTES lower",
-			   r->bytes, available);
+		return reason(w, -ENOMEM, REASON_POOL_OVER_MEMORY,
+			      .n = r->bytes, .m = available);
 	r->ops = ops;
 	r->dmabuf_fd = -1;
 	return ops->alloc(r, w);

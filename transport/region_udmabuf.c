@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "reason.h"
 #include "region.h"
 
 static unsigned long size_limit_mb(void)
@@ -28,16 +29,31 @@ static unsigned long size_limit_mb(void)
 	return mb;
 }
 
+/* The kernel has it, and somebody has left out the node. */
+static bool device_numbers(unsigned int *major, unsigned int *minor)
+{
+	FILE *f = fopen("/sys/class/misc/udmabuf/dev", "re");
+	bool read;
+
+	if (!f)
+		return false;
+	read = fscanf(f, "%u:%u", major, minor) == 2;
+	fclose(f);
+	return read;
+}
+
 static int open_failed(struct why *w)
 {
-	if (errno == ENOENT)
-		return why(w, -ENODEV,
-			   "there is no /dev/udmabuf: the kernel "
-			   "needs CONFIG_UDMABUF");
-	return why(w, -errno,
-		   "/dev/udmabuf: %s: run as root or grant access "
-		   "to it",
-		   strerror(errno));
+	unsigned int major, minor;
+	int err = errno;
+
+	if (err != ENOENT)
+		return reason(w, -err, REASON_UDMABUF_DENIED,
+			      .detail = strerror(err));
+	if (device_numbers(&major, &minor))
+		return reason(w, -ENODEV, REASON_NO_UDMABUF_NODE, .n = major,
+			      .m = minor);
+	return reason(w, -ENODEV, REASON_NO_UDMABUF);
 }
 
 static int create_failed(struct region *r, int err, struct why *w)
@@ -45,11 +61,8 @@ static int create_failed(struct region *r, int err, struct why *w)
 	unsigned long mb = size_limit_mb();
 
 	if (err == EINVAL && mb && r->bytes > (mb << 20))
-		return why(w, -EINVAL,
-			   "a pool of %zu bytes exceeds udmabuf's "
-			   "limit of %lu MiB; set NCCL_DEVMEM_POOL_BYTES lower "
-			   "or load udmabuf with a larger size_limit_mb",
-			   r->bytes, mb);
+		return reason(w, -EINVAL, REASON_UDMABUF_LIMIT, .n = r->bytes,
+			      .m = mb, .k = (r->bytes + (1u << 20) - 1) >> 20);
 	return why(w, -err, "udmabuf cannot export %zu bytes: %s", r->bytes,
 		   strerror(err));
 }

@@ -10,6 +10,7 @@
 
 #include "emulate.h"
 #include "ethioctl.h"
+#include "reason.h"
 #include "rxpool.h"
 #include "uapi.h"
 
@@ -59,7 +60,7 @@ static const struct region_ops *region_of(const struct devmem_nic_props *nic,
 	case DEVMEM_REGION_UDMABUF:
 		return &region_udmabuf;
 	case DEVMEM_REGION_NONE:
-		why(w, 0, "NCCL_DEVMEM_REGION=none");
+		reason(w, 0, REASON_REGION_NONE);
 		return NULL;
 	default:
 		cuda = cuda_region(nic, o, w);
@@ -93,10 +94,7 @@ static int open_netdev(struct devnl_family *f, struct why *w)
 	int rc = devnl_open(f, DEVMEM_NETDEV_FAMILY);
 
 	if (rc)
-		return why(w, rc,
-			   "the kernel has no \"netdev\" netlink "
-			   "family: devmem TCP needs Linux 6.12 or later with "
-			   "CONFIG_NET_DEVMEM");
+		return reason(w, rc, REASON_KERNEL_NO_NETDEV);
 	return 0;
 }
 
@@ -113,11 +111,8 @@ static int read_queues(struct devnl_family *f, const char *ifname,
 	if (*count > QUEUES_MAX)
 		*count = QUEUES_MAX;
 	if (*count < 2)
-		return why(w, -EOPNOTSUPP,
-			   "%s has %u receive queue%s: one is "
-			   "needed for other traffic and one or more for the "
-			   "pool; see: ethtool -l %s",
-			   ifname, *count, *count == 1 ? "" : "s", ifname);
+		return reason(w, -EOPNOTSUPP, REASON_FEW_QUEUES, .nic = ifname,
+			      .n = *count, .what = *count == 1 ? "" : "s");
 	return 0;
 }
 
@@ -178,16 +173,11 @@ static int bind_failed(struct rxpool *p, int err, struct why *w)
 	const char *say = p->lease.extack;
 
 	if (err == -EPERM)
-		return why(w, err,
-			   "binding memory to queues of %s needs "
-			   "CAP_NET_ADMIN",
-			   p->ifname);
+		return reason(w, err, REASON_NO_PRIVILEGE, .nic = p->ifname,
+			      .what = "binding memory to queues of");
 	if (err == -EOPNOTSUPP)
-		return why(w, err,
-			   "the kernel or the driver of %s cannot bind "
-			   "memory to receive queues (CONFIG_NET_DEVMEM, "
-			   "queue_mgmt_ops)%s%s",
-			   p->ifname, *say ? ": " : "", say);
+		return reason(w, err, REASON_BIND_RX_UNSUPPORTED,
+			      .nic = p->ifname, .detail = say);
 	return why(w, err, "binding memory to queues of %s: %s%s%s", p->ifname,
 		   strerror(-err), *say ? ": " : "", say);
 }
@@ -214,10 +204,8 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 			break;
 		p->queues = pick_queues(bound, count, o->queues, p->queue);
 		if (!p->queues) {
-			rc = why(w, -EUSERS,
-				 "all receive queues of %s but the "
-				 "first are bound by others",
-				 p->ifname);
+			rc = reason(w, -EUSERS, REASON_QUEUES_TAKEN,
+				    .nic = p->ifname);
 			break;
 		}
 		rc = settings_rss_avoid(&p->settings, p->queue, p->queues, w);
@@ -236,21 +224,14 @@ static int bind_queues(struct rxpool *p, const struct devmem_options *o,
 	return rc;
 }
 
-/*
- * niovs that bound queues can keep from us at any time: descriptors in the ring,
- * and pages in the page pool's cache (128 a queue) and ring (as large as the
- * descriptors', as drivers have it). A driver may use several pages for a
- * descriptor: what the rings took when they were filled tells.
- */
 static size_t niovs_in_rings(struct rxpool *p)
 {
 	struct devnl_rings r;
-	size_t filled = 0, by_size;
+	size_t filled = 0;
 
 	devnl_rings_get(p->ifindex, &r);
 	devnl_pages_held(&p->lease, p->ifindex, p->dmabuf_id, &filled);
-	by_size = (size_t)p->queues * (r.rx ?: 1024);
-	return 2 * (filled > by_size ? filled : by_size) + p->queues * 128ul;
+	return credit_held_by_rings(p->queues, r.rx, filled);
 }
 
 static int init_credit(struct rxpool *p, struct why *w)
@@ -258,14 +239,11 @@ static int init_credit(struct rxpool *p, struct why *w)
 	size_t niovs = p->region.bytes / (size_t)sysconf(_SC_PAGESIZE);
 	size_t held = niovs_in_rings(p);
 
-	if (niovs < held + held / 4)
-		return why(w, -ENOSPC,
-			   "a pool of %zu pages is too small: the "
-			   "rings of %u queues of %s hold up to %zu; set "
-			   "NCCL_DEVMEM_POOL_BYTES to %zu or more, or shrink "
-			   "the rings: ethtool -G %s rx N",
-			   niovs, p->queues, p->ifname, held,
-			   2 * held * (size_t)sysconf(_SC_PAGESIZE), p->ifname);
+	if (niovs < credit_least(held))
+		return reason(
+			w, -ENOSPC, REASON_POOL_TOO_SMALL, .nic = p->ifname,
+			.n = niovs, .m = p->queues, .k = held,
+			.bytes = 2 * held * (size_t)sysconf(_SC_PAGESIZE));
 	credit_init(&p->credit, niovs - held);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "devnl.h"
+#include "reason.h"
 #include "settings.h"
 #include "uapi.h"
 
@@ -16,11 +17,9 @@ static int set_failed(struct nic_settings *s, struct why *w, int err,
 		      const char *what, const char *extack)
 {
 	if (err == -EPERM)
-		return why(w, err,
-			   "%s on %s needs CAP_NET_ADMIN; run as root "
-			   "or with that capability",
-			   what, s->ifname);
-	return why(w, err, "%s on %s: %s%s%s", what, s->ifname, strerror(-err),
+		return reason(w, err, REASON_NO_PRIVILEGE, .nic = s->ifname,
+			      .what = what);
+	return why(w, err, "%s %s: %s%s%s", what, s->ifname, strerror(-err),
 		   *extack ? ": " : "", extack);
 }
 
@@ -187,10 +186,8 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 	if (rc == -EBUSY) {
 		free(s->original);
 		s->original = NULL;
-		return why(w, rc,
-			   "another process holds %s and does not let go: it "
-			   "is changing settings of %s, or is stopped",
-			   s->file.path, s->ifname);
+		return reason(w, rc, REASON_SETTINGS_LOCKED, .nic = s->ifname,
+			      .detail = s->file.path);
 	}
 	if (rc) {
 		/* On our own: we restore what we find now. */
@@ -227,24 +224,19 @@ int settings_split_on(struct nic_settings *s, struct why *w)
 	int rc = devnl_rings_get(s->ifindex, &r);
 
 	if (rc == -ENOENT)
-		return why(w, rc,
-			   "the kernel has no ethtool netlink family: "
-			   "CONFIG_ETHTOOL_NETLINK is needed");
+		return reason(w, rc, REASON_KERNEL_NO_ETHTOOL);
 	if (rc || r.split < 0)
-		return why(w, rc ?: -EOPNOTSUPP,
-			   "%s has no header split "
-			   "(tcp-data-split): devmem needs a NIC and a driver "
-			   "that have it",
-			   s->ifname);
+		return reason(w, rc ?: -EOPNOTSUPP, REASON_NO_HEADER_SPLIT,
+			      .nic = s->ifname);
 	if (r.split == DEVMEM_SPLIT_ON && (!r.has_hds_thresh || !r.hds_thresh))
 		return 0;
+	if (s->manual && r.split == DEVMEM_SPLIT_ON)
+		return reason(w, -EOPNOTSUPP, REASON_HDS_THRESH,
+			      .nic = s->ifname, .n = r.hds_thresh);
 	if (s->manual)
-		return why(w, -EOPNOTSUPP,
-			   "header split is off on %s and "
-			   "NCCL_DEVMEM_NIC_SETUP=manual; turn it on: ethtool "
-			   "-G %s tcp-data-split on%s",
-			   s->ifname, s->ifname,
-			   r.has_hds_thresh ? " hds-thresh 0" : "");
+		return reason(w, -EOPNOTSUPP, REASON_HEADER_SPLIT_OFF,
+			      .nic = s->ifname,
+			      .what = r.has_hds_thresh ? " hds-thresh 0" : "");
 	/* Noted before it is done: we may not live to do it after. */
 	s->original->split_changed = true;
 	record(s);
@@ -254,7 +246,7 @@ int settings_split_on(struct nic_settings *s, struct why *w)
 		return 0;
 	s->original->split_changed = false;
 	record(s);
-	return set_failed(s, w, rc, "turning header split on", extack);
+	return set_failed(s, w, rc, "turning on header split of", extack);
 }
 
 int settings_ntuple_on(struct nic_settings *s, struct why *w)
@@ -264,16 +256,14 @@ int settings_ntuple_on(struct nic_settings *s, struct why *w)
 
 	rc = eth_ntuple_probe(s->ifname);
 	if (rc)
-		return why(w, rc, "%s cannot steer flows (ntuple rules): %s",
-			   s->ifname, strerror(-rc));
+		return reason(w, rc, REASON_NO_STEERING, .nic = s->ifname,
+			      .detail = strerror(-rc));
 	rc = eth_ntuple_get(s->ifname, &on);
 	if (rc || on)
 		return 0;
 	if (s->manual)
-		return why(w, -EOPNOTSUPP,
-			   "ntuple filters are off on %s; turn "
-			   "them on: ethtool -K %s ntuple on",
-			   s->ifname, s->ifname);
+		return reason(w, -EOPNOTSUPP, REASON_NTUPLE_OFF,
+			      .nic = s->ifname);
 	s->original->ntuple_changed = true;
 	record(s);
 	rc = eth_ntuple_set(s->ifname, true);
@@ -281,7 +271,7 @@ int settings_ntuple_on(struct nic_settings *s, struct why *w)
 		return 0;
 	s->original->ntuple_changed = false;
 	record(s);
-	return set_failed(s, w, rc, "turning ntuple filters on", "");
+	return set_failed(s, w, rc, "turning on ntuple filters of", "");
 }
 
 static bool listed(const unsigned int *queue, unsigned int queues, uint32_t q)
@@ -344,19 +334,15 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 	}
 	rc = eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count);
 	if (rc) {
-		rc = why(w, rc,
-			 "%s has no RSS indirection table (%s): other "
-			 "traffic cannot be kept off the pool's queues",
-			 s->ifname, strerror(-rc));
+		rc = reason(w, rc, REASON_NO_RSS, .nic = s->ifname,
+			    .detail = strerror(-rc));
 		goto out;
 	}
 	plan_rss(s, table, count, queue, queues);
 	if (s->manual && s->indir_count) {
-		rc = why(w, -EOPNOTSUPP,
-			 "RSS of %s uses queue %u, which the "
-			 "pool is to have; keep it off: ethtool -X %s equal %u",
-			 s->ifname, s->indir[0].was, s->ifname,
-			 lowest(queue, queues));
+		rc = reason(w, -EOPNOTSUPP, REASON_RSS_USES_QUEUE,
+			    .nic = s->ifname, .n = s->indir[0].was,
+			    .m = lowest(queue, queues));
 		s->indir_count = 0;
 		goto out;
 	}
@@ -371,8 +357,7 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 		if (rc) {
 			s->indir_count = 0;
 			rc = set_failed(s, w, rc,
-					"keeping RSS off the pool's "
-					"queues",
+					"keeping RSS off the pool's queues of",
 					"");
 		}
 	}

@@ -12,6 +12,7 @@
 
 #include "devnl.h"
 #include "ethioctl.h"
+#include "reason.h"
 #include "region.h"
 #include "txmem.h"
 #include "uapi.h"
@@ -38,10 +39,8 @@ static int bind_failed(const struct devnl_family *f, const char *ifname,
 		       int err, struct why *w)
 {
 	if (err == -EOPNOTSUPP)
-		return why(w, err,
-			   "the kernel or the driver of %s cannot send from "
-			   "device memory (bind-tx, netmem_tx)%s%s",
-			   ifname, *f->extack ? ": " : "", f->extack);
+		return reason(w, err, REASON_BIND_TX_UNSUPPORTED, .nic = ifname,
+			      .detail = f->extack);
 	if (err == -EBADF)
 		return why(w, err, "the file descriptor is not open");
 	return why(w, err, "binding memory to %s for sending: %s%s%s", ifname,
@@ -53,8 +52,7 @@ static int netdev_open(struct devnl_family *f, struct why *w)
 	int rc = devnl_open(f, DEVMEM_NETDEV_FAMILY);
 
 	if (rc)
-		why(w, rc, "netlink family \"netdev\": %s%s", strerror(-rc),
-		    rc == -ENOENT ? ": the kernel is too old" : "");
+		reason(w, rc, REASON_KERNEL_NO_NETDEV);
 	return rc;
 }
 
@@ -67,9 +65,7 @@ int txmem_probe(const char *ifname, unsigned int ifindex, struct why *w)
 
 	rc = eth_sg_get(ifname, &sg);
 	if (!rc && !sg)
-		return why(w, -EOPNOTSUPP,
-			   "scatter-gather of %s is off: ethtool -K %s sg on",
-			   ifname, ifname);
+		return reason(w, -EOPNOTSUPP, REASON_SG_OFF, .nic = ifname);
 	rc = netdev_open(&f, w);
 	if (rc)
 		return rc;
@@ -125,10 +121,9 @@ int txmem_get(const char *ifname, unsigned int ifindex, uintptr_t addr,
 	      size_t size, uint64_t offset, int fd, struct txmem **out,
 	      struct why *w)
 {
-	struct txmem like = { .ifindex = ifindex,
-			      .addr = addr,
-			      .size = size,
-			      .offset = offset };
+	struct txmem like = {
+		.ifindex = ifindex, .addr = addr, .size = size, .offset = offset
+	};
 	struct txmem *m;
 	int rc;
 

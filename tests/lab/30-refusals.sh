@@ -62,7 +62,7 @@ no_udmabuf()
 	make_pair
 	mv /dev/udmabuf /dev/udmabuf.away
 	trap 'mv /dev/udmabuf.away /dev/udmabuf' EXIT
-	obstacle "no /dev/udmabuf" "CONFIG_UDMABUF"
+	obstacle "no /dev/udmabuf" "mknod .*/dev/udmabuf c "
 }
 t "no /dev/udmabuf" 30 no_udmabuf
 
