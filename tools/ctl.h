@@ -7,6 +7,7 @@
 #define TOOLS_CTL_H
 
 #include <argp.h>
+#include <stdbool.h>
 
 /* Exit statuses that all commands share; a command's --help names its others. */
 enum ctl_status {
@@ -21,8 +22,13 @@ struct ctl_command {
 	int (*run)(int argc, char **argv);
 };
 
+/* Is there a command of that name? */
+bool ctl_has(const char *name);
+
 int ctl_bench(int argc, char **argv);
+int ctl_doctor(int argc, char **argv);
 int ctl_params(int argc, char **argv);
+int ctl_set(int argc, char **argv);
 
 /**
  * ctl_parse() - argp_parse() for a command, whose messages and help call it

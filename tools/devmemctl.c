@@ -11,10 +11,20 @@
 
 static const struct ctl_command commands[] = {
 	{ "bench", "measure: runs devmem-bench", ctl_bench },
+	{ "doctor", "is the fast path live, and if not, why not", ctl_doctor },
 	{ "params", "the plugin's parameters, and what they are set to",
 	  ctl_params },
+	{ "set", "header split, where ethtool cannot", ctl_set },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+bool ctl_has(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(name, commands[i].name))
+			return true;
+	return false;
+}
 
 static void usage(FILE *to)
 {
