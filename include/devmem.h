@@ -98,6 +98,12 @@ enum devmem_zerocopy {
 	DEVMEM_ZEROCOPY_ON, /* each large message */
 };
 
+/* Are things timed, and shown to `devmemctl status`? */
+enum devmem_stats_kind {
+	DEVMEM_STATS_AUTO,
+	DEVMEM_STATS_OFF, /* counters alone, and to this process */
+};
+
 enum devmem_log_level {
 	DEVMEM_LOG_WARN, /* something will not work: what, why, remedy */
 	DEVMEM_LOG_INFO, /* which path is live; counters */
@@ -158,6 +164,15 @@ struct devmem_options {
 	 * the NIC when nothing is there.
 	 */
 	unsigned int busy_poll;
+	/* The first context of a process decides on these. */
+	enum devmem_stats_kind stats;
+	/*
+	 * Where to write statistics, as JSON, when the last context is closed:
+	 * %h is the host, %p the process's number, %% a percent sign. NULL:
+	 * nowhere. With stats, else nothing is there to write. That close then
+	 * waits until it is written.
+	 */
+	const char *stats_file;
 };
 
 /* A network interface as a device, or several as one: then the first one's path

@@ -130,6 +130,19 @@ const struct param params[] = {
 	  .preset = "0",
 	  .sentence = "Microseconds of SO_BUSY_POLL; 0: as net.core.busy_read "
 		      "says." },
+	{ .name = "NCCL_DEVMEM_STATS",
+	  .kind = PARAM_CHOICE,
+	  .offset = AT(stats),
+	  .words = "auto|off",
+	  .preset = "auto",
+	  .sentence = "off: nothing is timed, and `devmemctl status` does not "
+		      "see the process." },
+	{ .name = "NCCL_DEVMEM_STATS_FILE",
+	  .kind = PARAM_TEXT,
+	  .offset = AT(stats_file),
+	  .preset = "nowhere",
+	  .sentence = "Where to write statistics at the end: %h host, "
+		      "%p process." },
 	{ .name = "NCCL_DEVMEM_ZEROCOPY",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(zerocopy),
@@ -229,6 +242,8 @@ static void store(struct devmem_options *o, const struct param *p, size_t v)
 		*(enum devmem_region_kind *)field = (enum devmem_region_kind)v;
 	else if (p->offset == AT(gather))
 		*(enum devmem_gather_kind *)field = (enum devmem_gather_kind)v;
+	else if (p->offset == AT(stats))
+		*(enum devmem_stats_kind *)field = (enum devmem_stats_kind)v;
 	else if (p->offset == AT(zerocopy))
 		*(enum devmem_zerocopy *)field = (enum devmem_zerocopy)v;
 	else if (p->kind == PARAM_SIZE)

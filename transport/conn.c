@@ -21,6 +21,13 @@
 #define SPREAD_BYTES (64u << 10)
 /* To be on their way on control within a host; the kernel takes it twice. */
 #define LOCAL_BYTES (512 << 10)
+/*
+ * Of messages up to that size one in so many is timed: asking for the time takes as
+ * long as some percent of them. Not a power of two, which would meet the same step
+ * of a user's again and again.
+ */
+#define TIMED_BYTES 8192u
+#define TIMED_EVERY 17u
 
 struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
 			     unsigned int rails, bool is_sender)
@@ -30,6 +37,13 @@ struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
 
 	if (!c)
 		return NULL;
+	c->record = stats_record_new();
+	if (!c->record) {
+		free(c);
+		return NULL;
+	}
+	c->stats = &c->record->counters;
+	c->timed = stats_timed();
 	c->ctx = ctx;
 	c->dev = dev;
 	c->rails = rails;
@@ -112,6 +126,7 @@ int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
 	ctx_withdraw(c->ctx);
 	/* Whoever sees that it failed may read why. */
 	__atomic_store_n(&c->err, err, __ATOMIC_RELEASE);
+	stats_record_failed(c->record, err, c->error);
 	WARN("%s %s on %s: %s", c->is_sender ? "sending to" : "receiving from",
 	     addr_text(&c->peer, true, peer, sizeof(peer)), c->dev->info.name,
 	     c->error);
@@ -233,7 +248,9 @@ static int request_over(struct devmem_conn *c, const struct devmem_request *r,
 	if (done && !c->err && r->ticket)
 		rx_settle(c);
 	*rc = done ? 0 : c->err;
-	c->stats.messages += done;
+	c->stats->messages += done;
+	if (done)
+		conn_took(c, STATS_COMPLETION, r->since);
 	/* Runs of a failed request stay behind; nothing looks at them again. */
 	return 0;
 }
@@ -253,7 +270,7 @@ static void tell_done(struct devmem_conn *c)
 /* Grows with whatever is done. */
 static uint64_t work_done(const struct devmem_conn *c)
 {
-	const struct devmem_stats *s = &c->stats;
+	const struct devmem_stats *s = c->stats;
 
 	return s->bytes_inline + s->bytes_devmem + s->bytes_emulated +
 	       s->bytes_linear + s->bytes_host + s->bytes_staged + s->grants +
@@ -305,6 +322,7 @@ void conn_cancel(struct devmem_conn *c)
 	snprintf(c->error, sizeof(c->error),
 		 "memory was released while requests used it");
 	__atomic_store_n(&c->err, -ECANCELED, __ATOMIC_RELEASE);
+	stats_record_failed(c->record, -ECANCELED, c->error);
 }
 
 /* A GPU that gathers sees only memory that it was told of. */
@@ -333,6 +351,8 @@ static int request_new(struct devmem_conn *c, void *addr, size_t size,
 	if (mr ? mr_place(mr, addr, size, r) : !may_be_unregistered(c, r))
 		return -EINVAL;
 	__atomic_store_n(&c->uses[slot], mr, __ATOMIC_RELAXED);
+	if (size > TIMED_BYTES || c->posted % TIMED_EVERY == 0)
+		r->since = conn_now(c);
 	*out = r;
 	return 0;
 }
@@ -446,7 +466,7 @@ DEVMEM_API void devmem_conn_stats(const struct devmem_conn *c,
 
 	pthread_mutex_lock(&mine->mr_lock);
 	worker_suspend(mine);
-	*s = c->stats;
+	*s = *c->stats;
 	worker_resume(mine);
 	pthread_mutex_unlock(&mine->mr_lock);
 }
@@ -517,6 +537,7 @@ void conn_free(struct devmem_conn *c)
 	control_free(&c->control);
 	if (c->established)
 		path_done(c);
+	stats_record_close(c->record);
 	free(c->flow);
 	mr_free_all(c);
 	gpu_put(c->gpu);

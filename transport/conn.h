@@ -17,6 +17,7 @@
 #include "devmem.h"
 #include "gather.h"
 #include "log.h"
+#include "stats.h"
 #include "tokens.h"
 #include "wire.h"
 
@@ -82,6 +83,10 @@ struct devmem_request {
 	uint64_t stage_at; /* its first byte's place in the stage's stream */
 	size_t staged;	   /* bytes whose copy has begun */
 	size_t ready;	   /* bytes that are there to be sent */
+	/* Statistics, in ns: */
+	uint64_t since;	       /* it began, 0: it is not timed */
+	uint64_t waiting_from; /* send: it waits for leave, 0: it does not */
+	uint64_t waited;       /* send: before that */
 };
 
 /* Bytes [offset, offset + len) of a request's message. */
@@ -93,6 +98,8 @@ struct run {
 /* When tokens may go back: a gather is done, and so many messages are consumed. */
 struct token_gate {
 	uint64_t ticket, messages;
+	uint64_t
+		since; /* ns: when the first of the tokens came, 0: not known */
 };
 
 /* One TCP connection with payload only, from the sender to the receiver. */
@@ -156,6 +163,8 @@ struct receiver {
 	struct gather_engine *gather; /* NULL: there is nothing to gather */
 	struct gather_engine own;     /* the CPU's */
 	uint64_t last_ticket;
+	/* A gather that is timed, 0: none is; and when it was submitted, in ns. */
+	uint64_t timed_ticket, timed_from;
 	/* Payload in the pool is left to NCCL's kernels, or NULL. */
 	struct unpack *unpack;
 	uint64_t unpack_handle; /* on the GPU */
@@ -228,8 +237,10 @@ struct devmem_conn {
 	uint64_t look_at; /* when to ask next whether the peer's host answers */
 	struct receiver rx;
 	struct sender tx;
-	struct devmem_stats stats;
-	pthread_mutex_t mr_lock; /* for mrs, and to suspend the worker */
+	struct stats_record *record; /* what others may read of it */
+	struct devmem_stats *stats;  /* its counters */
+	bool timed;		     /* its histograms are filled */
+	pthread_mutex_t mr_lock;     /* for mrs, and to suspend the worker */
 	struct devmem_mr *mrs;
 };
 
@@ -241,6 +252,20 @@ struct devmem_conn *conn_new(struct devmem *ctx, const struct device *dev,
 int conn_make_flows(struct devmem_conn *c, unsigned int count);
 /* The interface that a flow is by. */
 const char *conn_nic(const struct devmem_conn *c, const struct flow *f);
+/* Now, in ns, if the connection is timed; else 0. */
+static inline uint64_t conn_now(const struct devmem_conn *c)
+{
+	return c->timed ? stats_now() : 0;
+}
+
+/* Something has taken from @from, of conn_now(), until now. 0: not known. */
+static inline void conn_took(struct devmem_conn *c, enum stats_time what,
+			     uint64_t from)
+{
+	if (from)
+		histogram_add(&c->record->time[what], stats_now() - from);
+}
+
 /* Log the path of a connection that is ready for messages. */
 void conn_established(struct devmem_conn *c, const char *reason);
 void conn_free(struct devmem_conn *c);
@@ -435,6 +460,8 @@ int rx_send_grants(struct devmem_conn *c);
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r);
 /* All of it has come, and a GPU that works is bringing it to its place. */
 bool rx_gathering(struct devmem_conn *c, const struct devmem_request *r);
+/* The gather that is timed is done. */
+void rx_gather_over(struct devmem_conn *c);
 /* Return tokens and credit, if nothing more is to come that would do it. */
 int rx_settle(struct devmem_conn *c);
 /* Does it wait for what no socket tells of: room in the pool, a gather? */
@@ -495,7 +522,7 @@ int mr_place(const struct devmem_mr *mr, const void *addr, size_t size,
 void mr_free_all(struct devmem_conn *c);
 
 /* path.c: @reason: why not by devmem, of a receiver. */
-void path_opened(const struct devmem_conn *c, const char *reason);
+void path_opened(struct devmem_conn *c, const char *reason);
 void path_done(const struct devmem_conn *c);
 
 /* context.c */

@@ -9,6 +9,7 @@
 
 #include "context.h"
 #include "nic.h"
+#include "stats.h"
 #include "unpack.h"
 #include "worker.h"
 
@@ -38,6 +39,7 @@ static int option_bad(const char *name, size_t value, const char *range)
 static int check_options(const struct devmem_options *o)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char path[512];
 
 	if (o->struct_size != sizeof(*o))
 		return option_bad("struct_size", o->struct_size,
@@ -69,6 +71,17 @@ static int check_options(const struct devmem_options *o)
 	if ((unsigned int)o->zerocopy > DEVMEM_ZEROCOPY_ON)
 		return option_bad("zerocopy", o->zerocopy,
 				  "one of enum devmem_zerocopy");
+	if ((unsigned int)o->stats > DEVMEM_STATS_OFF)
+		return option_bad("stats", o->stats,
+				  "one of enum devmem_stats_kind");
+	if (o->stats_file &&
+	    (!stats_path_valid(o->stats_file) ||
+	     !stats_path_expand(o->stats_file, path, sizeof(path)))) {
+		WARN("NCCL_DEVMEM_STATS_FILE=%s is not a name of at most 511 "
+		     "bytes in which %% comes as %%h, %%p or %%%% only",
+		     o->stats_file);
+		return -EINVAL;
+	}
 	if ((unsigned int)o->region > DEVMEM_REGION_CUDA)
 		return option_bad("region", o->region,
 				  "one of enum devmem_region_kind");
@@ -102,13 +115,18 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
+	stats_get(o);
 	rc = nics_get(o);
 	if (rc) {
+		stats_put();
 		free(d);
 		return rc;
 	}
+	d->pid = getpid();
 	d->options = *o;
-	d->options.ifname = NULL; /* the interfaces' list has a copy */
+	/* Others have copies. */
+	d->options.ifname = NULL;
+	d->options.stats_file = NULL;
 	pthread_mutex_init(&d->lock, NULL);
 	workers_get(o->threads);
 	*out = d;
@@ -117,6 +135,8 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 
 DEVMEM_API void devmem_close(struct devmem *d)
 {
+	bool own;
+
 	if (!d)
 		return;
 	while (d->listeners) {
@@ -130,8 +150,11 @@ DEVMEM_API void devmem_close(struct devmem *d)
 		conn_free(d->conns);
 	workers_put();
 	pthread_mutex_destroy(&d->lock);
+	own = d->pid == getpid();
 	free(d);
 	nics_put();
+	if (own)
+		stats_put();
 }
 
 DEVMEM_API bool devmem_idle(struct devmem *d)

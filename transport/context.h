@@ -16,6 +16,7 @@ struct devmem {
 	pthread_mutex_t lock;	   /* for the lists */
 	struct devmem_conn *conns; /* senders and receivers */
 	struct devmem_listener *listeners;
+	pid_t pid;		       /* whose it is */
 	struct connecting *connecting; /* senders half made */
 };
 

@@ -140,7 +140,7 @@ static int put_small(struct devmem_conn *c, struct devmem_request *r)
 		memcpy(control_put(k), r->addr, r->size);
 	control_put_done(k, r->size);
 	r->moved = r->size;
-	c->stats.bytes_inline += r->size;
+	c->stats->bytes_inline += r->size;
 	return 1;
 }
 
@@ -211,7 +211,7 @@ static int batch_sent(struct devmem_conn *c, const struct batch *b,
 		n -= step;
 		r[i]->moved += step;
 		c->budget -= step;
-		c->stats.bytes_inline += step;
+		c->stats->bytes_inline += step;
 		if (r[i]->moved < r[i]->size)
 			break;
 		k->inlining = NULL;
@@ -320,7 +320,7 @@ static int send_by_reference(struct devmem_conn *c, struct devmem_request *r)
 		return send_failed(c, (int)-n);
 	r->moved += (size_t)n;
 	c->budget -= (size_t)n;
-	c->stats.bytes_inline += (size_t)n;
+	c->stats->bytes_inline += (size_t)n;
 	if (r->moved < r->size)
 		return 0;
 	k->inlining = NULL;
@@ -372,7 +372,7 @@ static void filled(struct devmem_conn *c, size_t n)
 
 		r->moved += step;
 		c->budget -= step;
-		c->stats.bytes_inline += step;
+		c->stats->bytes_inline += step;
 		n -= step;
 		if (r->moved == r->total)
 			k->inlining = NULL;

@@ -18,6 +18,7 @@
 #include "nic.h"
 #include "rxpool.h"
 #include "sock.h"
+#include "stats.h"
 #include "txmem.h"
 
 #define NICS_MAX    32
@@ -170,6 +171,14 @@ int nics_get(const struct devmem_options *o)
 	return rc;
 }
 
+static void pool_down(struct rxpool *p)
+{
+	if (!p)
+		return;
+	stats_pool_gone(p);
+	rxpool_teardown(p);
+}
+
 void nics_put(void)
 {
 	pthread_mutex_lock(&nics.lock);
@@ -178,7 +187,7 @@ void nics_put(void)
 			struct nic *n = &nics.nic[i];
 
 			for (int k = 0; k <= GPUS_MAX; k++)
-				rxpool_teardown(n->pool[k].pool);
+				pool_down(n->pool[k].pool);
 			pthread_mutex_destroy(&n->lock);
 		}
 		nics.count = 0;
@@ -311,6 +320,8 @@ static struct rxpool *nic_pool(struct nic *nic, int gpu, struct why *w)
 		/* Somebody else is setting the NIC up: another time, then. */
 		at->tried = rxpool_setup(&nic->info, &nics.options, gpu,
 					 &at->pool, &at->none) != -EBUSY;
+		if (at->pool)
+			stats_pool_bound(at->pool);
 	}
 	p = at->pool;
 	*w = at->none;

@@ -29,7 +29,7 @@ static const char *rx_path(const struct devmem_conn *c)
 		return "emulated";
 	if (!c->rx.devmem)
 		return "host";
-	return c->stats.bytes_host ? "devmem+host" : "devmem";
+	return c->stats->bytes_host ? "devmem+host" : "devmem";
 }
 
 /* "6,7", and of several interfaces "6,7+6,7". */
@@ -61,11 +61,47 @@ static const char *region_text(const struct devmem_conn *c, char *text,
 	return text;
 }
 
-void path_opened(const struct devmem_conn *c, const char *reason)
+/* The same, for who reads the process's statistics. */
+static void fill_record(struct devmem_conn *c, const char *reason)
+{
+	struct stats_record *r = c->record;
+	const struct receiver *rx = &c->rx;
+
+	stats_record_begin(r);
+	r->sender = c->is_sender;
+	r->rails = c->rails;
+	r->flows = c->flows;
+	r->gpu = -1;
+	snprintf(r->nic, sizeof(r->nic), "%s", c->dev->info.name);
+	addr_text(&c->peer, true, r->peer, sizeof(r->peer));
+	snprintf(r->reason, sizeof(r->reason), "%s", reason);
+	snprintf(r->path, sizeof(r->path), "%s",
+		 c->is_sender ? (c->dev->info.devmem_tx ? "devmem" : "host") :
+		 rx->emulated ? "emulated" :
+		 rx->devmem   ? "devmem" :
+				"host");
+	for (unsigned int i = 0; i < rx->pools; i++)
+		r->dmabuf[i] = rx->rail[i].pool->dmabuf_id;
+	r->pools = rx->pools;
+	if (rx->pools) {
+		const struct region *region = &rx->rail[0].pool->region;
+
+		r->gpu = region->gpu ? region->gpu->ordinal : -1;
+		snprintf(r->region, sizeof(r->region), "%s", region->ops->name);
+		snprintf(r->gather, sizeof(r->gather), "%s",
+			 rx->unpack ? "unpack" : rx->gather->ops->name);
+	}
+	stats_record_open(r);
+}
+
+void path_opened(struct devmem_conn *c, const char *reason)
 {
 	const struct devmem_nic_props *nic = &c->dev->info;
 	char peer[ADDR_TEXT], queues[DEVMEM_MAX_RAILS * 80], region[32];
 
+	fill_record(c, c->is_sender ? nic->tx_reason :
+		       c->rx.pools  ? "" :
+				      reason);
 	addr_text(&c->peer, false, peer, sizeof(peer));
 	if (c->is_sender && nic->devmem_tx)
 		INFO("path send open nic=%s peer=%s tx=devmem flows=%u rails=%u",
@@ -91,7 +127,7 @@ void path_opened(const struct devmem_conn *c, const char *reason)
 
 void path_done(const struct devmem_conn *c)
 {
-	const struct devmem_stats *s = &c->stats;
+	const struct devmem_stats *s = c->stats;
 	char peer[ADDR_TEXT];
 
 	addr_text(&c->peer, false, peer, sizeof(peer));

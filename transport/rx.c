@@ -194,13 +194,25 @@ bool rx_gathering(struct devmem_conn *c, const struct devmem_request *r)
 	       r->ticket > gather_done(c->rx.gather, &err) && !err;
 }
 
+void rx_gather_over(struct devmem_conn *c)
+{
+	conn_took(c, STATS_GATHER, c->rx.timed_from);
+	c->rx.timed_ticket = 0;
+}
+
 bool rx_done(struct devmem_conn *c, const struct devmem_request *r)
 {
+	uint64_t done;
 	int err;
 
 	if (!is_here(r))
 		return false;
-	return !r->ticket || r->ticket <= gather_done(c->rx.gather, &err);
+	if (!r->ticket)
+		return true;
+	done = gather_done(c->rx.gather, &err);
+	if (c->rx.timed_ticket && done >= c->rx.timed_ticket)
+		rx_gather_over(c);
+	return r->ticket <= done;
 }
 
 bool rx_waits_unseen(struct devmem_conn *c)
@@ -236,7 +248,7 @@ static void place_inline(struct devmem_conn *c, struct devmem_request *r,
 	c->rx.unreceived -= r->granted;
 	r->granted = 0;
 	r->moved = have;
-	c->stats.bytes_inline += have;
+	c->stats->bytes_inline += have;
 	if (have < r->total)
 		k->inlining = r;
 	/* Of a large message behind a large one not even the start is copied. */
@@ -435,7 +447,7 @@ int rx_send_grants(struct devmem_conn *c)
 			break;
 		r->granted += n;
 		rx->unreceived += n;
-		c->stats.grants++;
+		c->stats->grants++;
 		control_put_done(
 			k, wire_put_grant(control_put(k), r->seq, r->granted));
 	}
@@ -457,11 +469,15 @@ static int check_engine(struct devmem_conn *c)
 {
 	struct gather_engine *e =
 		__atomic_load_n(&c->rx.gather, __ATOMIC_ACQUIRE);
+	uint64_t done;
 	int err = 0;
 
 	c->rx.crowded = false;
-	if (e)
-		gather_done(e, &err);
+	if (e) {
+		done = gather_done(e, &err);
+		if (c->rx.timed_ticket && done >= c->rx.timed_ticket)
+			rx_gather_over(c);
+	}
 	return err ? conn_fail(c, err, "the GPU cannot gather any more") : 0;
 }
 

@@ -27,29 +27,30 @@
 #define RETURN_BYTES (256u << 10)
 
 static int return_batch(struct devmem_conn *c, struct flow *f,
-			struct token_batch *b)
+			struct token_batch *b, const struct token_gate *gate)
 {
 	unsigned int frags = b->frags;
 	int rc;
 
 	if (!frags)
 		return 0;
-	rc = f->emu ? emu_return(f->emu, b, &c->stats.dontneed_calls) :
-		      tokens_return(b, f->fd, &c->stats.dontneed_calls);
+	rc = f->emu ? emu_return(f->emu, b, &c->stats->dontneed_calls) :
+		      tokens_return(b, f->fd, &c->stats->dontneed_calls);
 	if (rc)
 		return conn_fail(c, rc,
 				 "the kernel did not take %u tokens "
 				 "back: %s",
 				 frags, strerror(-rc));
-	c->stats.tokens_returned += frags;
+	c->stats->tokens_returned += frags;
+	conn_took(c, STATS_TOKEN_HOLD, gate->since);
 	return 0;
 }
 
 int rx_return_tokens(struct devmem_conn *c, struct flow *f)
 {
-	int rc = return_batch(c, f, &f->waiting);
+	int rc = return_batch(c, f, &f->waiting, &f->waiting_gate);
 
-	return return_batch(c, f, &f->tokens) ?: rc;
+	return return_batch(c, f, &f->tokens, &f->tokens_gate) ?: rc;
 }
 
 /* Does nobody need any more what the tokens are for? */
@@ -73,14 +74,14 @@ static int return_done(struct devmem_conn *c, struct flow *f)
 	if (f->waiting.frags) {
 		if (!is_open(c, &f->waiting_gate))
 			return 0;
-		rc = return_batch(c, f, &f->waiting);
+		rc = return_batch(c, f, &f->waiting, &f->waiting_gate);
 		if (rc)
 			return rc;
 	}
 	if (!f->tokens.frags)
 		return 0;
 	if (is_open(c, &f->tokens_gate))
-		return return_batch(c, f, &f->tokens);
+		return return_batch(c, f, &f->tokens, &f->tokens_gate);
 	tokens_move(&f->waiting, &f->tokens);
 	f->waiting_gate = f->tokens_gate;
 	return 0;
@@ -125,7 +126,7 @@ static int recv_host(struct devmem_conn *c, struct flow *f, bool *moved)
 	if (n <= 0)
 		return payload_error(c, n);
 	*moved = true;
-	c->stats.bytes_host += (uint64_t)n;
+	c->stats->bytes_host += (uint64_t)n;
 	c->rx.unreceived -= (size_t)n;
 	c->budget -= (size_t)n;
 	flow_advance(f, (size_t)n);
@@ -280,7 +281,7 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 			continue;
 		}
 		if (p.where == PIECE_DEVMEM) {
-			c->stats.tokens_received++;
+			c->stats->tokens_received++;
 			/* There is room: see recv_devmem(). */
 			tokens_add(&f->tokens, p.token, p.len);
 		}
@@ -288,20 +289,21 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 		rc = rc ?: gather_piece(c, f, list, bounce, &at, &p);
 		if (rc)
 			continue;
-		count_piece(&c->stats, &p, f->emu);
+		count_piece(c->stats, &p, f->emu);
 		if (p.where != PIECE_DEVMEM)
 			list->staged = (size_t)p.offset + p.len;
 	}
 	return rc;
 }
 
+/* @now: of conn_now(). One gather at a time is timed: a GPU works on several. */
 static int submit(struct devmem_conn *c, struct flow *f,
-		  const struct gather_list *list, size_t bytes)
+		  const struct gather_list *list, size_t bytes, uint64_t now)
 {
 	struct receiver *rx = &c->rx;
-	size_t left = bytes;
 	uint64_t ticket;
-	int rc;
+	size_t left = bytes;
+	int rc, err;
 
 	rc = gather_submit(rx->gather, list, &ticket);
 	if (rc)
@@ -319,6 +321,12 @@ static int submit(struct devmem_conn *c, struct flow *f,
 	if (ticket) {
 		rx_gathers(c, ticket);
 		f->tokens_gate.ticket = ticket;
+	}
+	if (ticket && !rx->timed_ticket) {
+		rx->timed_ticket = ticket;
+		rx->timed_from = now;
+		if (gather_done(rx->gather, &err) >= ticket)
+			rx_gather_over(c);
 	}
 	rx->unreceived -= bytes;
 	flow_advance(f, bytes);
@@ -340,6 +348,7 @@ static int recv_pieces(struct devmem_conn *c, struct flow *f,
 		.msg_control = s->cmsgs,
 		.msg_controllen = s->cmsgs_bytes,
 	};
+	uint64_t now;
 	ssize_t n;
 	int rc;
 
@@ -364,12 +373,15 @@ static int recv_pieces(struct devmem_conn *c, struct flow *f,
 	s->list.count = 0;
 	s->list.staged = 0;
 	c->budget -= (size_t)n;
+	now = conn_now(c);
+	if (!f->tokens.frags)
+		f->tokens_gate.since = now;
 	rc = take_pieces(c, f, &s->list, &msg, (size_t)n);
 	if (rc) {
 		gather_release(c->rx.gather);
 		return rc;
 	}
-	rc = submit(c, f, &s->list, (size_t)n);
+	rc = submit(c, f, &s->list, (size_t)n, now);
 	return rc ?: (size_t)n == iov.iov_len;
 }
 

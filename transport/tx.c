@@ -55,6 +55,20 @@ bool tx_done(const struct devmem_conn *c, const struct devmem_request *r)
 	return is_sent(c, r) && !r->unfinished;
 }
 
+/* Nothing of the message may be sent without more leave: since when? */
+static void await_leave(struct devmem_conn *c, struct devmem_request *r)
+{
+	if (!r->waiting_from && r->assigned == r->granted)
+		r->waiting_from = conn_now(c);
+}
+
+static void leave_came(struct devmem_request *r)
+{
+	if (r->waiting_from)
+		r->waited += stats_now() - r->waiting_from;
+	r->waiting_from = 0;
+}
+
 static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
 		    const uint8_t *payload)
 {
@@ -64,8 +78,9 @@ static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
 
 	if (wire_get_grant(payload, h->len, &upto))
 		return conn_fail(c, -EPROTO, "the peer's GRANT is malformed");
-	c->stats.grants++;
+	c->stats->grants++;
 	if (r) {
+		leave_came(r);
 		/* The receiver's buffer may be larger than the message. */
 		if (upto > r->size)
 			upto = r->size;
@@ -143,6 +158,8 @@ static bool emit_large(struct devmem_conn *c, struct devmem_request *r)
 		 * With nothing granted, say its size once: the receiver finds
 		 * out at once if it is too large, and grants what it can.
 		 */
+		if (!d.count && r->assigned < tx_ready(r))
+			await_leave(c, r);
 		if (!d.count && (c->tx.announced || r->assigned == tx_ready(r)))
 			break;
 		control_put_done(k, wire_put_data(control_put(k), r->seq, &d));
@@ -187,6 +204,8 @@ static int emit_next(struct devmem_conn *c, bool *moved)
 		return emit_inline(c, moved);
 	if (!emit_large(c, r))
 		return 0;
+	if (c->timed && !c->ungranted)
+		histogram_add(&c->record->time[STATS_GRANT_WAIT], r->waited);
 	c->tx.emit_seq++;
 	c->tx.announced = false;
 	return 1;
@@ -256,9 +275,9 @@ static int send_flow(struct devmem_conn *c, struct flow *f, bool *moved)
 	*moved = true;
 	c->budget -= conn_within_budget(c, (size_t)n);
 	if (devmem)
-		c->stats.bytes_devmem += (uint64_t)n;
+		c->stats->bytes_devmem += (uint64_t)n;
 	else
-		c->stats.bytes_host += (uint64_t)n;
+		c->stats->bytes_host += (uint64_t)n;
 	flow_advance(f, (size_t)n);
 	return 0;
 }

@@ -164,7 +164,7 @@ static int copy_more(struct devmem_conn *c, struct tx_stage *s,
 	copy->req = r;
 	copy->upto = r->staged;
 	s->count++;
-	c->stats.bytes_staged += len;
+	c->stats->bytes_staged += len;
 	return 0;
 }
 

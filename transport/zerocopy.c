@@ -167,7 +167,7 @@ ssize_t zerocopy_send(struct devmem_conn *c, int fd, struct tx_sends **s,
 		return -EAGAIN;
 	case -ENOBUFS:
 		/* It may be what other sockets of the user have pinned. */
-		if (!c->stats.bytes_zerocopy && !sends_left(c))
+		if (!c->stats->bytes_zerocopy && !sends_left(c))
 			refused(c, ENOBUFS);
 		return 0;
 	case -EFAULT: /* memory that can be copied but not pinned */
@@ -177,10 +177,10 @@ ssize_t zerocopy_send(struct devmem_conn *c, int fd, struct tx_sends **s,
 		return 0;
 	}
 	if (n > 0) {
-		c->stats.bytes_zerocopy += (uint64_t)n;
+		c->stats->bytes_zerocopy += (uint64_t)n;
 		zerocopy_sent(c, r, since, (size_t)n);
 		if (c->tx.zerocopy.state == ZEROCOPY_ON &&
-		    c->stats.bytes_zerocopy == (uint64_t)n)
+		    c->stats->bytes_zerocopy == (uint64_t)n)
 			decided(c, ZEROCOPY_ON, "NCCL_DEVMEM_ZEROCOPY=on");
 	}
 	return n;

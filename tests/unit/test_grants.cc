@@ -34,6 +34,8 @@ protected:
 				     ends), 0);
 		ASSERT_EQ(control_init(&conn.control, ends[0]), 0);
 		conn.rails = 2;
+		conn.record = &record;
+		conn.stats = &record.counters;
 		ASSERT_EQ(conn_make_flows(&conn, 2), 0);
 	}
 	void TearDown() override
@@ -73,6 +75,7 @@ protected:
 	}
 	size_t used(int rail) { return conn.rx.rail[rail].credit.used; }
 
+	struct stats_record record = {};
 	struct devmem_conn conn = {};
 	struct rxpool pool[2] = {};
 	int ends[2];

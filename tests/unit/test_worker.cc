@@ -471,7 +471,7 @@ class Turn : public Worker, public testing::WithParamInterface<size_t> {
 protected:
 	static uint64_t moved(const struct devmem_conn *c)
 	{
-		return c->stats.bytes_inline + c->stats.bytes_host;
+		return c->stats->bytes_inline + c->stats->bytes_host;
 	}
 	/*
 	 * How much it moved, which is no more than its share, and what was read
