@@ -29,6 +29,7 @@ int ctl_bench(int argc, char **argv);
 int ctl_doctor(int argc, char **argv);
 int ctl_params(int argc, char **argv);
 int ctl_set(int argc, char **argv);
+int ctl_status(int argc, char **argv);
 
 /**
  * ctl_parse() - argp_parse() for a command, whose messages and help call it

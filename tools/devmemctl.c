@@ -15,6 +15,8 @@ static const struct ctl_command commands[] = {
 	{ "params", "the plugin's parameters, and what they are set to",
 	  ctl_params },
 	{ "set", "header split, where ethtool cannot", ctl_set },
+	{ "status", "what is bound and moved right now, and by whom",
+	  ctl_status },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -223,7 +223,8 @@ int devnl_bind_tx(struct devnl_family *f, unsigned int ifindex, int fd,
 
 struct bound_arg {
 	unsigned int ifindex, count, present;
-	bool *bound;
+	bool *bound;	  /* or */
+	uint32_t *dmabuf; /* NULL */
 };
 
 static int on_queue(struct nlattr **attr, void *arg)
@@ -242,9 +243,27 @@ static int on_queue(struct nlattr **attr, void *arg)
 	id = nla_get_u32(attr[DEVMEM_NETDEV_A_QUEUE_ID]);
 	if (id >= b->present)
 		b->present = id + 1;
-	if (id < b->count)
+	if (id >= b->count)
+		return 0;
+	if (b->bound)
 		b->bound[id] = attr[DEVMEM_NETDEV_A_QUEUE_DMABUF] != NULL;
+	else if (attr[DEVMEM_NETDEV_A_QUEUE_DMABUF])
+		b->dmabuf[id] = nla_get_u32(attr[DEVMEM_NETDEV_A_QUEUE_DMABUF]);
 	return 0;
+}
+
+static int get_queues(struct devnl_family *f, struct bound_arg *b)
+{
+	struct nl_msg *msg =
+		message(f, DEVMEM_NETDEV_CMD_QUEUE_GET, NLM_F_DUMP);
+
+	if (!msg)
+		return -ENOMEM;
+	if (nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_IFINDEX, b->ifindex)) {
+		nlmsg_free(msg);
+		return -ENOMEM;
+	}
+	return request(f, msg, on_queue, b);
 }
 
 int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex,
@@ -253,20 +272,27 @@ int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex,
 	struct bound_arg b = { .ifindex = ifindex,
 			       .count = count,
 			       .bound = bound };
-	struct nl_msg *msg =
-		message(f, DEVMEM_NETDEV_CMD_QUEUE_GET, NLM_F_DUMP);
 	int rc;
 
 	memset(bound, 0, count * sizeof(*bound));
-	if (!msg)
-		return -ENOMEM;
-	if (nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_IFINDEX, ifindex)) {
-		nlmsg_free(msg);
-		return -ENOMEM;
-	}
-	rc = request(f, msg, on_queue, &b);
+	rc = get_queues(f, &b);
 	if (present)
 		*present = b.present;
+	return rc;
+}
+
+int devnl_queue_dmabufs(struct devnl_family *f, unsigned int ifindex,
+			uint32_t *dmabuf, unsigned int count,
+			unsigned int *present)
+{
+	struct bound_arg b = { .ifindex = ifindex,
+			       .count = count,
+			       .dmabuf = dmabuf };
+	int rc;
+
+	memset(dmabuf, 0, count * sizeof(*dmabuf));
+	rc = get_queues(f, &b);
+	*present = b.present;
 	return rc;
 }
 

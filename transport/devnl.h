@@ -50,6 +50,13 @@ int devnl_bound_queues(struct devnl_family *netdev, unsigned int ifindex,
 		       bool *bound, unsigned int count, unsigned int *present);
 
 /**
+ * devnl_queue_dmabufs() - the same with the id of each one's binding, 0: none.
+ */
+int devnl_queue_dmabufs(struct devnl_family *netdev, unsigned int ifindex,
+			uint32_t *dmabuf, unsigned int count,
+			unsigned int *present);
+
+/**
  * devnl_pages_held() - pages of dma-buf binding @dmabuf_id that page pools of a
  * device have taken and not got back: in rings, in the stack, with users.
  */
