@@ -127,6 +127,7 @@ int conn_fail(struct devmem_conn *c, int err, const char *fmt, ...)
 	/* Whoever sees that it failed may read why. */
 	__atomic_store_n(&c->err, err, __ATOMIC_RELEASE);
 	stats_record_failed(c->record, err, c->error);
+	DEVMEM_PROBE(connection_failed, c->record->id, -err, c->error);
 	WARN("%s %s on %s: %s", c->is_sender ? "sending to" : "receiving from",
 	     addr_text(&c->peer, true, peer, sizeof(peer)), c->dev->info.name,
 	     c->error);
@@ -220,6 +221,8 @@ static void take_posted(struct devmem_conn *c)
 		struct devmem_request *r = conn_request(c, c->next_seq);
 
 		r->seq = c->next_seq++;
+		DEVMEM_PROBE(message_begin, c->record->id, r->seq, r->size,
+			     c->is_sender);
 		request_set(r, REQUEST_ACTIVE);
 		if (c->is_sender)
 			tx_post(c, r);
@@ -251,6 +254,7 @@ static int request_over(struct devmem_conn *c, const struct devmem_request *r,
 	c->stats->messages += done;
 	if (done)
 		conn_took(c, STATS_COMPLETION, r->since);
+	DEVMEM_PROBE(message_done, c->record->id, r->seq, r->total, -*rc);
 	/* Runs of a failed request stay behind; nothing looks at them again. */
 	return 0;
 }
@@ -323,6 +327,7 @@ void conn_cancel(struct devmem_conn *c)
 		 "memory was released while requests used it");
 	__atomic_store_n(&c->err, -ECANCELED, __ATOMIC_RELEASE);
 	stats_record_failed(c->record, -ECANCELED, c->error);
+	DEVMEM_PROBE(connection_failed, c->record->id, ECANCELED, c->error);
 }
 
 /* A GPU that gathers sees only memory that it was told of. */
@@ -537,6 +542,7 @@ void conn_free(struct devmem_conn *c)
 	control_free(&c->control);
 	if (c->established)
 		path_done(c);
+	DEVMEM_PROBE(connection_closed, c->record->id);
 	stats_record_close(c->record);
 	free(c->flow);
 	mr_free_all(c);

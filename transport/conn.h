@@ -17,6 +17,7 @@
 #include "devmem.h"
 #include "gather.h"
 #include "log.h"
+#include "probe.h"
 #include "stats.h"
 #include "tokens.h"
 #include "wire.h"

@@ -390,6 +390,8 @@ DEVMEM_API int devmem_connect(struct devmem *d, int nic, const void *handle,
 		conn_free(c);
 		return rc;
 	}
+	DEVMEM_PROBE(connect, c->record->id, dev->info.name, c->flows,
+		     c->rails);
 	conn_established(c, NULL);
 	*out = c;
 	return 0;

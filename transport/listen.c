@@ -545,6 +545,9 @@ static int accept_one(struct devmem_listener *l, bool unpack,
 				return rc;
 			}
 			*out = h->conn;
+			DEVMEM_PROBE(accept, h->conn->record->id,
+				     l->dev->info.name, h->conn->flows,
+				     h->conn->rails);
 			conn_established(h->conn, h->no_devmem.text);
 			half_drop(l, i, false);
 			return 0;

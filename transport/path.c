@@ -92,6 +92,7 @@ static void fill_record(struct devmem_conn *c, const char *reason)
 			 rx->unpack ? "unpack" : rx->gather->ops->name);
 	}
 	stats_record_open(r);
+	DEVMEM_PROBE(path_decided, r->id, r->sender, r->path, r->reason);
 }
 
 void path_opened(struct devmem_conn *c, const char *reason)

@@ -196,6 +196,7 @@ bool rx_gathering(struct devmem_conn *c, const struct devmem_request *r)
 
 void rx_gather_over(struct devmem_conn *c)
 {
+	DEVMEM_PROBE(gather_done, c->record->id, c->rx.timed_ticket);
 	conn_took(c, STATS_GATHER, c->rx.timed_from);
 	c->rx.timed_ticket = 0;
 }
@@ -448,6 +449,7 @@ int rx_send_grants(struct devmem_conn *c)
 		r->granted += n;
 		rx->unreceived += n;
 		c->stats->grants++;
+		DEVMEM_PROBE(grant_sent, c->record->id, r->seq, r->granted);
 		control_put_done(
 			k, wire_put_grant(control_put(k), r->seq, r->granted));
 	}

@@ -43,6 +43,7 @@ static int return_batch(struct devmem_conn *c, struct flow *f,
 				 frags, strerror(-rc));
 	c->stats->tokens_returned += frags;
 	conn_took(c, STATS_TOKEN_HOLD, gate->since);
+	DEVMEM_PROBE(token_returned, c->record->id, frags);
 	return 0;
 }
 
@@ -284,6 +285,8 @@ static int take_pieces(struct devmem_conn *c, struct flow *f,
 			c->stats->tokens_received++;
 			/* There is room: see recv_devmem(). */
 			tokens_add(&f->tokens, p.token, p.len);
+			DEVMEM_PROBE(frag_received, c->record->id, p.offset,
+				     p.len, p.token);
 		}
 		rc = rc ?: check_piece(c, f, &p);
 		rc = rc ?: gather_piece(c, f, list, bounce, &at, &p);
@@ -305,6 +308,7 @@ static int submit(struct devmem_conn *c, struct flow *f,
 	size_t left = bytes;
 	int rc, err;
 
+	DEVMEM_PROBE(gather_submit, c->record->id, bytes, list->count);
 	rc = gather_submit(rx->gather, list, &ticket);
 	if (rc)
 		return conn_fail(c, rc, "gathering %zu bytes: %s", bytes,

@@ -79,6 +79,7 @@ static int on_grant(struct devmem_conn *c, const struct wire_hdr *h,
 	if (wire_get_grant(payload, h->len, &upto))
 		return conn_fail(c, -EPROTO, "the peer's GRANT is malformed");
 	c->stats->grants++;
+	DEVMEM_PROBE(grant_received, c->record->id, h->seq, upto);
 	if (r) {
 		leave_came(r);
 		/* The receiver's buffer may be larger than the message. */
