@@ -377,6 +377,15 @@ DEVMEM_API int devmem_send(struct devmem_conn *c, const void *addr, size_t size,
 DEVMEM_API int devmem_recv(struct devmem_conn *c, void *addr, size_t size,
 			   struct devmem_mr *mr, struct devmem_request **out);
 
+/* Bytes of a request that are its user's. */
+#define DEVMEM_NOTE_BYTES 16
+
+/**
+ * devmem_request_note() - DEVMEM_NOTE_BYTES bytes that the user of a request may
+ * keep with it, aligned for pointers: 0 when it begins, gone when it is.
+ */
+DEVMEM_API void *devmem_request_note(struct devmem_request *r);
+
 /**
  * devmem_test() - make progress on the request's connection, or see what its
  * progress thread has made.

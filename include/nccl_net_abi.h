@@ -60,6 +60,24 @@ typedef void (*ncclDebugLogger_t)(ncclDebugLogLevel level, unsigned long flags,
 typedef ncclResult_t (*ncclProfilerCallback_t)(void **event, int type,
 					       void *phandle, int64_t plugin_id,
 					       void *data);
+/* Its `type`: a start fills in *event (NULL: nobody wants it), a stop ends that. */
+#define NCCL_PROFILER_NET_EVENT_START 0
+#define NCCL_PROFILER_NET_EVENT_STOP  1
+/*
+ * Its `id`: what the network's part of an event looks like, by kind and version.
+ * Kinds that profilers know are InfiniBand's and sockets'.
+ */
+#define NCCL_PROFILER_NET_TYPE_SOCK (2u << 16)
+#define NCCL_PROFILER_NET_SOCK_VER  1
+
+/* Kind SOCK, version 1. */
+typedef struct {
+	uint8_t type; /* NCCL_PROFILER_SOCKET */
+	int fd;	      /* -1: not one alone */
+	int op;	      /* 0: a send, 1: a receive */
+	size_t length;
+} ncclProfilerNetSockDescr_v1_t;
+#define NCCL_PROFILER_SOCKET 1
 
 /* Kinds of memory: the `type` of regMr, and the mask in ptrSupport. */
 #define NCCL_PTR_HOST	0x1

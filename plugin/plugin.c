@@ -14,6 +14,7 @@
 #include "net.h"
 #include "params.h"
 #include "result.h"
+#include "trace.h"
 #include "tuner.h"
 
 #define MAX_DEVICES 64
@@ -136,8 +137,8 @@ static ncclResult_t net_init(void **ctx, uint64_t comm_id,
 {
 	(void)comm_id;
 	(void)config;
-	(void)prof;
 	net_log_to(log);
+	trace_to(prof);
 	return net_open(true, (struct devmem **)ctx);
 }
 
@@ -404,13 +405,17 @@ ncclResult_t net_dereg_mr(void *comm, void *mhandle)
 ncclResult_t net_isend(void *send_comm, void *data, size_t size, int tag,
 		       void *mhandle, void *phandle, void **request)
 {
+	int rc;
+
 	(void)tag; /* picks a slot of a grouped receive: there is one */
-	(void)phandle;
 	*request = NULL;
 	if (size > MAX_MESSAGE_BYTES)
 		return ncclInvalidArgument;
-	return result_or_again(devmem_send(send_comm, data, size, mhandle,
-					   (struct devmem_request **)request));
+	rc = devmem_send(send_comm, data, size, mhandle,
+			 (struct devmem_request **)request);
+	if (!rc)
+		trace_begin(*request, true, size, phandle);
+	return result_or_again(rc);
 }
 
 /*
@@ -442,9 +447,10 @@ ncclResult_t net_irecv(void *recv_comm, int n, void **data, size_t *sizes,
 	 */
 	bool unlisted = *request == (void *)NCCL_NET_OPTIONAL_RECV_COMPLETION;
 	struct devmem_request **out = (struct devmem_request **)request;
+	void *mr = mhandles ? mhandles[0] : NULL;
+	int rc;
 
 	(void)tags;
-	(void)phandles;
 	*request = NULL;
 	if (n != 1) {
 		PLUGIN_WARN("irecv of %d buffers; this plugin groups none", n);
@@ -455,12 +461,13 @@ ncclResult_t net_irecv(void *recv_comm, int n, void **data, size_t *sizes,
 	if (devmem_unpack_handle(recv_comm, &(size_t){ 0 }) &&
 	    !unpack_is_safe())
 		devmem_unpack_off(recv_comm);
-	if (unlisted)
-		return result_or_again(devmem_recv_unlisted(
-			recv_comm, data[0], sizes[0],
-			mhandles ? mhandles[0] : NULL, out));
-	return result_or_again(devmem_recv(recv_comm, data[0], sizes[0],
-					   mhandles ? mhandles[0] : NULL, out));
+	rc = unlisted ? devmem_recv_unlisted(recv_comm, data[0], sizes[0], mr,
+					     out) :
+			devmem_recv(recv_comm, data[0], sizes[0], mr, out);
+	if (!rc)
+		trace_begin(*out, false, sizes[0],
+			    phandles ? phandles[0] : NULL);
+	return result_or_again(rc);
 }
 
 ncclResult_t net_iflush(void *recv_comm, int n, void **data, int *sizes,
@@ -496,6 +503,7 @@ ncclResult_t net_irecv_consumed(void *recv_comm, int n, void *request)
 
 ncclResult_t net_test(void *request, int *done, int *sizes)
 {
+	struct trace trace = trace_of(request); /* as long as it is there */
 	size_t size = 0;
 	int rc;
 
@@ -505,6 +513,7 @@ ncclResult_t net_test(void *request, int *done, int *sizes)
 	rc = devmem_test(request, &size);
 	if (rc == -EAGAIN)
 		return ncclSuccess;
+	trace_end(trace);
 	if (rc)
 		return result_of(rc);
 	*done = 1;

@@ -455,8 +455,14 @@ DEVMEM_API int devmem_test(struct devmem_request *r, size_t *size)
 		*size = r->total;
 	if (!rc && r->conn->rx.unpack)
 		r->conn->rx.tested++;
+	memset(&r->note, 0, sizeof(r->note));
 	request_set(r, REQUEST_FREE);
 	return rc;
+}
+
+DEVMEM_API void *devmem_request_note(struct devmem_request *r)
+{
+	return r->note.bytes;
 }
 
 DEVMEM_API const char *devmem_conn_error(const struct devmem_conn *c)

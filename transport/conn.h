@@ -88,6 +88,10 @@ struct devmem_request {
 	uint64_t since;	       /* it began, 0: it is not timed */
 	uint64_t waiting_from; /* send: it waits for leave, 0: it does not */
 	uint64_t waited;       /* send: before that */
+	union {
+		char bytes[DEVMEM_NOTE_BYTES];
+		void *align;
+	} note; /* the user's */
 };
 
 /* Bytes [offset, offset + len) of a request's message. */
