@@ -16,7 +16,7 @@
 /* What is installed together, or built together, belongs together. */
 static void run_beside(char **argv)
 {
-	static const char *const where[] = { "", "../bench/" };
+	static const char *const where[] = { "", "../bin/", "../bench/" };
 	char self[PATH_MAX], path[2 * PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
