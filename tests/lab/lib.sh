@@ -7,8 +7,9 @@
 lab_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 LAB_BUILD=${LAB_BUILD:-$lab_dir/../../build}
 complaints=$lab_dir/../../kernel-patches/complaints	# the kernel's, for grep -f
-plugin=$LAB_BUILD/plugin/libnccl-net-devmem.so
-devmem_bench=$LAB_BUILD/bench/devmem-bench
+# What is installed can be tried in place of what is built.
+plugin=${LAB_PLUGIN:-$LAB_BUILD/plugin/libnccl-net-devmem.so}
+devmem_bench=${LAB_BENCH:-$LAB_BUILD/bench/devmem-bench}
 nicstate=$LAB_BUILD/tests/lab/nicstate
 run_dir=/run/lab
 nics=$run_dir/nics	# "HOST NIC STATE" as it was when the host was made
