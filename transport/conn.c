@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "conn.h"
-#include "ethioctl.h"
 #include "gpu.h"
+#include "lease.h"
 #include "nic.h"
 #include "sock.h"
 #include "worker.h"
@@ -538,8 +538,8 @@ void conn_free(struct devmem_conn *c)
 	for (unsigned int i = 0; i < c->flows; i++) {
 		struct flow *f = &c->flow[i];
 
-		if (f->has_rule)
-			eth_rule_delete(conn_nic(c, f), f->rule);
+		if (f->steered)
+			lease_rule_delete(f->steered, f->rule);
 		if (f->fd >= 0)
 			close(f->fd);
 		free(f->sends);

@@ -25,6 +25,7 @@
 struct device;
 struct emu_flow;
 struct gpu;
+struct lease;
 struct rxpool;
 struct tx_sends;
 struct txmem;
@@ -110,10 +111,10 @@ struct token_gate {
 /* One TCP connection with payload only, from the sender to the receiver. */
 struct flow {
 	int fd;
-	unsigned int rail; /* of our device */
-	uint16_t port;	   /* the sender's */
-	bool has_rule;
-	uint32_t rule; /* location of its steering rule */
+	unsigned int rail;     /* of our device */
+	uint16_t port;	       /* the sender's */
+	struct lease *steered; /* that has its steering rule, or NULL */
+	uint32_t rule;	       /* and where */
 	/* Runs that follow each other in the stream, oldest first. */
 	struct run run[FLOW_RUNS];
 	unsigned int first, count;

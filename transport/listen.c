@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "context.h"
-#include "ethioctl.h"
 #include "handle.h"
 #include "nic.h"
 #include "rxpool.h"
@@ -280,10 +279,9 @@ static void delete_rules(struct devmem_conn *c)
 	for (unsigned int i = 0; i < c->flows; i++) {
 		struct flow *f = &c->flow[i];
 
-		if (f->has_rule) {
-			eth_rule_delete(conn_nic(c, f), f->rule);
-			f->has_rule = false;
-		}
+		if (f->steered)
+			lease_rule_delete(f->steered, f->rule);
+		f->steered = NULL;
 	}
 }
 
@@ -299,20 +297,20 @@ static int insert_rule(struct devmem_listener *l, struct half *h,
 	struct sockaddr_storage src = flow_source(h, i);
 	struct eth_flow flow = { .src = &src,
 				 .dst = &port_of(l, c, f->rail)->addr };
+	struct rxpool *pool = c->rx.rail[f->rail].pool;
 	int rc;
 
 	if (whole_port[f->rail])
 		return 0;
-	rc = eth_rule_insert(conn_nic(c, f), &flow,
-			     rxpool_next_queue(c->rx.rail[f->rail].pool),
-			     &f->rule, &whole_port[f->rail]);
+	rc = lease_rule_add(&pool->lease, &flow, rxpool_next_queue(pool),
+			    &f->rule, &whole_port[f->rail]);
 	if (rc)
 		return why(w, rc, "%s took no rule to steer a flow: %s%s",
 			   conn_nic(c, f), strerror(-rc),
 			   rc == -EPERM	 ? "; CAP_NET_ADMIN is needed" :
 			   rc == -ENOSPC ? "; its table is full: ethtool -n" :
 					   "");
-	f->has_rule = true;
+	f->steered = &pool->lease;
 	return 0;
 }
 

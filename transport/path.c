@@ -81,7 +81,7 @@ static void fill_record(struct devmem_conn *c, const char *reason)
 		 rx->devmem   ? "devmem" :
 				"host");
 	for (unsigned int i = 0; i < rx->pools; i++)
-		r->dmabuf[i] = rx->rail[i].pool->dmabuf_id;
+		r->dmabuf[i] = rx->rail[i].pool->lease.dmabuf_id;
 	r->pools = rx->pools;
 	if (rx->pools) {
 		const struct region *region = &rx->rail[0].pool->region;

@@ -69,7 +69,7 @@ int rx_init(struct devmem_conn *c, struct rxpool *const *pool,
 				   "the pool of %zu bytes on %s has no room "
 				   "for another connection; set "
 				   "NCCL_DEVMEM_POOL_BYTES higher",
-				   pool[i]->region.bytes, pool[i]->ifname);
+				   pool[i]->region.bytes, pool[i]->lease.ifname);
 		}
 		rail->pool = pool[i];
 		rx->pools++;

@@ -244,12 +244,12 @@ static int check_piece(struct devmem_conn *c, const struct flow *f,
 					 "the kernel reports bytes "
 					 "outside of the buffer") :
 			       0;
-	if (p->dmabuf_id != pool->dmabuf_id)
+	if (p->dmabuf_id != pool->lease.dmabuf_id)
 		return conn_fail(c, -EIO,
 				 "payload landed in dma-buf %u, our "
 				 "pool is %u: a rule steers it to a queue of "
 				 "another process",
-				 p->dmabuf_id, pool->dmabuf_id);
+				 p->dmabuf_id, pool->lease.dmabuf_id);
 	if (p->offset > pool->region.bytes ||
 	    p->len > pool->region.bytes - p->offset)
 		return conn_fail(c, -EIO,

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rxpool.h - a region bound to receive queues of a NIC: what it takes to set one
- * up, and to leave the NIC as it was.
+ * rxpool.h - a region bound to receive queues of a NIC, and what receiving from it
+ * needs. The NIC's part is the lease (lease.h).
  */
 #ifndef DEVMEM_RXPOOL_H
 #define DEVMEM_RXPOOL_H
 
 #include "credit.h"
 #include "devmem.h"
-#include "devnl.h"
 #include "gather.h"
+#include "lease.h"
 #include "log.h"
 #include "region.h"
-#include "settings.h"
 
 /*
  * What one call of recvmsg writes to. Calls come from as many threads as receive
@@ -30,22 +29,11 @@ struct rx_scratch {
 };
 
 struct rxpool {
-	char ifname[16];
-	unsigned int ifindex;
-	struct nic_settings settings;
+	struct lease lease; /* where a NIC writes to it */
 	struct region region;
 	struct emu_pool *emulated; /* NULL: a NIC writes to it */
-	/*
-	 * The lease: closing it unbinds. It is closed after every socket that
-	 * may hold tokens and before the settings are restored, which the
-	 * kernel refuses while queues are bound.
-	 */
-	struct devnl_family lease;
-	uint32_t dmabuf_id;
-	unsigned int queue[DEVMEM_MAX_QUEUES];
-	unsigned int queues;
-	unsigned int next_queue; /* for the next flow */
-	struct credit credit;	 /* in niovs, less what the rings hold */
+	unsigned int next_queue;   /* for the next flow */
+	struct credit credit;	   /* in niovs, less what the rings hold */
 	pthread_mutex_t scratch_lock;
 	struct rx_scratch *scratch; /* not in use */
 };

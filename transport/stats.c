@@ -270,14 +270,14 @@ void stats_record_close(struct stats_record *r)
 
 static void fill_pool(struct stats_pool *at, const struct rxpool *p)
 {
-	at->ifindex = p->ifindex;
-	at->dmabuf = p->dmabuf_id;
+	at->ifindex = p->lease.ifindex;
+	at->dmabuf = p->lease.dmabuf_id;
 	at->netns = stats_netns();
 	at->bytes = p->region.bytes;
 	at->gpu = p->region.gpu ? p->region.gpu->ordinal : -1;
-	at->queues = p->emulated ? 0 : p->queues;
-	memcpy(at->queue, p->queue, sizeof(at->queue));
-	snprintf(at->nic, sizeof(at->nic), "%s", p->ifname);
+	at->queues = p->emulated ? 0 : p->lease.queues;
+	memcpy(at->queue, p->lease.queue, sizeof(at->queue));
+	snprintf(at->nic, sizeof(at->nic), "%s", p->lease.ifname);
 	snprintf(at->region, sizeof(at->region), "%s", p->region.ops->name);
 }
 
@@ -300,8 +300,8 @@ static void pool_changed(const struct rxpool *p, bool bound)
 
 		if (bound ? at->state == STATS_OPEN :
 			    at->state != STATS_OPEN ||
-				    at->ifindex != p->ifindex ||
-				    at->dmabuf != p->dmabuf_id)
+				    at->ifindex != p->lease.ifindex ||
+				    at->dmabuf != p->lease.dmabuf_id)
 			continue;
 		set_pool(at, bound ? p : NULL);
 		break;

@@ -106,7 +106,7 @@ TEST_F(Grants, AreNoneOfAConnectionThatOnePoolHasNoRoomFor)
 
 	credit_init(&pool[0].credit, 4000);
 	credit_init(&pool[1].credit, 10);
-	strcpy(pool[1].ifname, "second");
+	strcpy(pool[1].lease.ifname, "second");
 	EXPECT_LT(rx_init(&conn, pools, DEVMEM_GATHER_NONE, &why), 0);
 	EXPECT_NE(strstr(why.text, "second"), nullptr) << why.text;
 	EXPECT_EQ(conn.rx.pools, 0u);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lease.h - receive queues of a NIC with a dma-buf bound to them, the NIC set up
+ * for that, and what it takes to leave it as it was. Whose memory it is, and what
+ * is received there, is the pool's affair (rxpool.h).
+ */
+#ifndef DEVMEM_LEASE_H
+#define DEVMEM_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "devmem.h"
+#include "devnl.h"
+#include "ethioctl.h"
+#include "log.h"
+#include "settings.h"
+
+/* Queues of a NIC that we look at. */
+#define LEASE_QUEUES_MAX 1024
+
+struct lease {
+	char ifname[16];
+	unsigned int ifindex;
+	struct nic_settings settings;
+	/*
+	 * Closing it unbinds. It is closed after every socket that may hold
+	 * tokens and before the settings are restored, which the kernel refuses
+	 * while queues are bound.
+	 */
+	struct devnl_family netdev;
+	uint32_t dmabuf_id;
+	unsigned int queue[DEVMEM_MAX_QUEUES];
+	unsigned int queues;
+};
+
+/* The netlink family that all of this goes by, or why there is none. */
+int lease_open_netdev(struct devnl_family *f, struct why *w);
+
+/** lease_probe() - look for an obstacle without changing anything. */
+int lease_probe(const struct devmem_nic_props *nic, bool manual, struct why *w);
+
+/**
+ * lease_take() - header split and flow rules on, RSS off at most @queues queues,
+ * and @dmabuf_fd bound to them. @manual: change no setting of the NIC. On failure
+ * everything is as before and @w says why; -EBUSY: somebody else is at it, try
+ * again. Blocks for as long as the NIC takes, and up to two seconds for others.
+ */
+int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
+	       bool manual, int dmabuf_fd, struct lease *l, struct why *w);
+
+/** lease_end() - unbind, and restore what nobody else needs. */
+void lease_end(struct lease *l);
+
+/** lease_rule_add() - steer a flow to a queue of the lease: eth_rule_insert(). */
+int lease_rule_add(struct lease *l, const struct eth_flow *flow,
+		   unsigned int queue, uint32_t *location, bool *whole_port);
+void lease_rule_delete(struct lease *l, uint32_t location);
+
+#endif /* DEVMEM_LEASE_H */
