@@ -19,7 +19,9 @@
  *     or five seconds if it does not come to an end. Without progress threads
  *     devmem_test() makes all progress; with them (struct
  *     devmem_options.threads) it only looks, and connections move by
- *     themselves once they are made.
+ *     themselves once they are made. The first devmem_listen() on an
+ *     interface takes as long as setting that up does; where a broker does it
+ *     (struct devmem_options.broker), it waits for that, at most 6 seconds.
  *   - No call exits or aborts the process, whatever a peer, the kernel, the
  *     environment or a file does.
  *   - A connection and its requests belong to one thread at a time, except
@@ -173,6 +175,13 @@ struct devmem_options {
 	 * waits until it is written.
 	 */
 	const char *stats_file;
+	/*
+	 * Who takes queues of the NIC: "off": this process, which needs
+	 * CAP_NET_ADMIN. A path: the broker that listens there, devmemd(8).
+	 * "auto" or NULL: the one at its usual place, where there is one and
+	 * this process lacks the capability.
+	 */
+	const char *broker;
 };
 
 /* A network interface as a device, or several as one: then the first one's path

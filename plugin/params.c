@@ -115,6 +115,12 @@ const struct param params[] = {
 	  .words = "auto|manual",
 	  .preset = "auto",
 	  .sentence = "manual: change no setting of the interface." },
+	{ .name = "NCCL_DEVMEM_BROKER",
+	  .kind = PARAM_TEXT,
+	  .offset = AT(broker),
+	  .preset = "auto",
+	  .sentence = "Who takes the NIC's queues: off: the process; a path: "
+		      "devmemd there; auto: devmemd, for the unprivileged." },
 	{ .name = "NCCL_DEVMEM_GATHER",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(gather),

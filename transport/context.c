@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "context.h"
 #include "nic.h"
 #include "stats.h"
@@ -95,6 +96,12 @@ static int check_options(const struct devmem_options *o)
 		     "and NCCL_DEVMEM_RX=emulate exclude each other");
 		return -EINVAL;
 	}
+	if (!broker_choice_ok(o->broker)) {
+		WARN("NCCL_DEVMEM_BROKER=%.120s is not one of auto, off, or the "
+		     "broker's socket: a path from / on of less than %d bytes",
+		     o->broker, BROKER_PATH);
+		return -EINVAL;
+	}
 	if (o->threads > DEVMEM_MAX_THREADS &&
 	    o->threads != DEVMEM_THREADS_AUTO)
 		return option_bad("the number of progress threads", o->threads,
@@ -126,6 +133,7 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 	d->options = *o;
 	/* Others have copies. */
 	d->options.ifname = NULL;
+	d->options.broker = NULL;
 	d->options.stats_file = NULL;
 	pthread_mutex_init(&d->lock, NULL);
 	workers_get(o->threads);

@@ -9,6 +9,7 @@
 #include <netlink/genl/genl.h>
 #include <netlink/netlink.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -50,6 +51,11 @@ err_free:
 	nl_socket_free(f->sk);
 	f->sk = NULL;
 	return rc;
+}
+
+int devnl_fd(const struct devnl_family *f)
+{
+	return nl_socket_get_fd(f->sk);
 }
 
 void devnl_close(struct devnl_family *f)
@@ -223,8 +229,7 @@ int devnl_bind_tx(struct devnl_family *f, unsigned int ifindex, int fd,
 
 struct bound_arg {
 	unsigned int ifindex, count, present;
-	bool *bound;	  /* or */
-	uint32_t *dmabuf; /* NULL */
+	uint32_t *id;
 };
 
 static int on_queue(struct nlattr **attr, void *arg)
@@ -243,56 +248,48 @@ static int on_queue(struct nlattr **attr, void *arg)
 	id = nla_get_u32(attr[DEVMEM_NETDEV_A_QUEUE_ID]);
 	if (id >= b->present)
 		b->present = id + 1;
-	if (id >= b->count)
-		return 0;
-	if (b->bound)
-		b->bound[id] = attr[DEVMEM_NETDEV_A_QUEUE_DMABUF] != NULL;
-	else if (attr[DEVMEM_NETDEV_A_QUEUE_DMABUF])
-		b->dmabuf[id] = nla_get_u32(attr[DEVMEM_NETDEV_A_QUEUE_DMABUF]);
+	if (id < b->count)
+		b->id[id] =
+			attr[DEVMEM_NETDEV_A_QUEUE_DMABUF] ?
+				nla_get_u32(
+					attr[DEVMEM_NETDEV_A_QUEUE_DMABUF]) :
+				0;
 	return 0;
 }
 
-static int get_queues(struct devnl_family *f, struct bound_arg *b)
+int devnl_queue_dmabufs(struct devnl_family *f, unsigned int ifindex,
+			uint32_t *id, unsigned int count, unsigned int *present)
 {
+	struct bound_arg b = { .ifindex = ifindex, .count = count, .id = id };
 	struct nl_msg *msg =
 		message(f, DEVMEM_NETDEV_CMD_QUEUE_GET, NLM_F_DUMP);
+	int rc;
 
+	memset(id, 0, count * sizeof(*id));
 	if (!msg)
 		return -ENOMEM;
-	if (nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_IFINDEX, b->ifindex)) {
+	if (nla_put_u32(msg, DEVMEM_NETDEV_A_QUEUE_IFINDEX, ifindex)) {
 		nlmsg_free(msg);
 		return -ENOMEM;
 	}
-	return request(f, msg, on_queue, b);
-}
-
-int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex,
-		       bool *bound, unsigned int count, unsigned int *present)
-{
-	struct bound_arg b = { .ifindex = ifindex,
-			       .count = count,
-			       .bound = bound };
-	int rc;
-
-	memset(bound, 0, count * sizeof(*bound));
-	rc = get_queues(f, &b);
+	rc = request(f, msg, on_queue, &b);
 	if (present)
 		*present = b.present;
 	return rc;
 }
 
-int devnl_queue_dmabufs(struct devnl_family *f, unsigned int ifindex,
-			uint32_t *dmabuf, unsigned int count,
-			unsigned int *present)
+int devnl_bound_queues(struct devnl_family *f, unsigned int ifindex,
+		       bool *bound, unsigned int count, unsigned int *present)
 {
-	struct bound_arg b = { .ifindex = ifindex,
-			       .count = count,
-			       .dmabuf = dmabuf };
-	int rc;
+	uint32_t *id = calloc(count, sizeof(*id));
+	int rc = -ENOMEM;
 
-	memset(dmabuf, 0, count * sizeof(*dmabuf));
-	rc = get_queues(f, &b);
-	*present = b.present;
+	memset(bound, 0, count * sizeof(*bound));
+	if (id)
+		rc = devnl_queue_dmabufs(f, ifindex, id, count, present);
+	for (unsigned int i = 0; !rc && i < count; i++)
+		bound[i] = id[i] != 0;
+	free(id);
 	return rc;
 }
 

@@ -25,6 +25,8 @@ struct devnl_family {
 int devnl_open(struct devnl_family *f, const char *name);
 /* Closing the netdev socket unbinds what was bound on it. */
 void devnl_close(struct devnl_family *f);
+/* The socket's descriptor, which stays the family's. */
+int devnl_fd(const struct devnl_family *f);
 
 /**
  * devnl_bind_rx() - bind dma-buf @fd to @count receive queues of a device. It
@@ -50,10 +52,11 @@ int devnl_bound_queues(struct devnl_family *netdev, unsigned int ifindex,
 		       bool *bound, unsigned int count, unsigned int *present);
 
 /**
- * devnl_queue_dmabufs() - the same with the id of each one's binding, 0: none.
+ * devnl_queue_dmabufs() - the same, and whose: the ids of the bindings of the first
+ * @count receive queues, 0 where there is none.
  */
 int devnl_queue_dmabufs(struct devnl_family *netdev, unsigned int ifindex,
-			uint32_t *dmabuf, unsigned int count,
+			uint32_t *id, unsigned int count,
 			unsigned int *present);
 
 /**

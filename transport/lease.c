@@ -4,9 +4,11 @@
  * lease.h.
  */
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker.h"
 #include "lease.h"
 #include "reason.h"
 #include "uapi.h"
@@ -144,14 +146,19 @@ static int bind_queues(struct lease *l, unsigned int queues, int dmabuf_fd,
 	return rc;
 }
 
+static void lease_init(struct lease *l, const struct devmem_nic_props *nic)
+{
+	memset(l, 0, sizeof(*l));
+	memcpy(l->ifname, nic->name, sizeof(l->ifname) - 1);
+	l->ifindex = nic->ifindex;
+}
+
 int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
 	       bool manual, int dmabuf_fd, struct lease *l, struct why *w)
 {
 	int rc;
 
-	memset(l, 0, sizeof(*l));
-	memcpy(l->ifname, nic->name, sizeof(l->ifname));
-	l->ifindex = nic->ifindex;
+	lease_init(l, nic);
 	rc = lease_open_netdev(&l->netdev, w);
 	if (rc)
 		return rc;
@@ -168,8 +175,89 @@ int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
 	return 0;
 }
 
+/* What reading about the NIC needs; no privilege. */
+static int take_brokered(const char *path, const struct devmem_nic_props *nic,
+			 const struct devmem_options *o, int dmabuf_fd,
+			 struct lease *l, struct why *w)
+{
+	int rc;
+
+	lease_init(l, nic);
+	rc = lease_open_netdev(&l->netdev, w);
+	if (rc)
+		return rc;
+	rc = broker_take(path, o->queues, o->nic_manual, dmabuf_fd, l, w);
+	if (rc)
+		devnl_close(&l->netdev);
+	return rc;
+}
+
+int lease_get(const struct devmem_nic_props *nic,
+	      const struct devmem_options *o, int dmabuf_fd, struct lease *l,
+	      struct why *w)
+{
+	const char *path = broker_choose(o->broker, false);
+	int rc;
+
+	if (!path) {
+		rc = lease_take(nic, o->queues, o->nic_manual, dmabuf_fd, l, w);
+		/* The capability may be that of a container's own users. */
+		if (rc == -EPERM)
+			path = broker_choose(o->broker, true);
+		if (!path)
+			return rc;
+	}
+	return take_brokered(path, nic, o, dmabuf_fd, l, w);
+}
+
+int lease_adopt(const struct devmem_nic_props *nic, struct lease *l,
+		struct why *w)
+{
+	int rc = settings_begin(&l->settings, nic, false, w);
+
+	l->ifindex = nic->ifindex;
+	if (!rc)
+		settings_commit(&l->settings);
+	return rc;
+}
+
+bool lease_is_bound(const struct lease *l, struct devnl_family *netdev)
+{
+	uint32_t id[LEASE_QUEUES_MAX];
+	unsigned int present = 0;
+	char name[IF_NAMESIZE];
+
+	if (!if_indextoname(l->ifindex, name) && errno == ENXIO)
+		return false;
+	if (!netdev->sk ||
+	    devnl_queue_dmabufs(netdev, l->ifindex, id, LEASE_QUEUES_MAX,
+				&present) ||
+	    !present)
+		return true;
+	for (unsigned int i = 0; i < l->queues; i++)
+		if (l->queue[i] < LEASE_QUEUES_MAX &&
+		    id[l->queue[i]] == l->dmabuf_id)
+			return true;
+	return false;
+}
+
+int lease_netlink_fd(const struct lease *l)
+{
+	return devnl_fd(&l->netdev);
+}
+
+void lease_let_go(struct lease *l)
+{
+	devnl_close(&l->netdev);
+}
+
 void lease_end(struct lease *l)
 {
+	if (l->brokered) {
+		broker_end(l);
+		devnl_close(&l->netdev);
+		return;
+	}
 	settings_lock(&l->settings);
 	devnl_close(&l->netdev);
 	settings_end(&l->settings);
@@ -183,5 +271,8 @@ int lease_rule_add(struct lease *l, const struct eth_flow *flow,
 
 void lease_rule_delete(struct lease *l, uint32_t location)
 {
-	eth_rule_delete(l->ifname, location);
+	if (l->brokered)
+		broker_rule_delete(l->brokered, location);
+	else
+		eth_rule_delete(l->ifname, location);
 }

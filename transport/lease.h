@@ -19,12 +19,16 @@
 /* Queues of a NIC that we look at. */
 #define LEASE_QUEUES_MAX 1024
 
+struct broker_hold;
+
 struct lease {
 	char ifname[16];
 	unsigned int ifindex;
+	/* Of one that a broker has taken for us, NULL: it is our own. */
+	struct broker_hold *brokered;
 	struct nic_settings settings;
 	/*
-	 * Closing it unbinds. It is closed after every socket that may hold
+	 * Of our own: closing it unbinds. It is closed after every socket that may hold
 	 * tokens and before the settings are restored, which the kernel refuses
 	 * while queues are bound.
 	 */
@@ -48,11 +52,40 @@ int lease_probe(const struct devmem_nic_props *nic, bool manual, struct why *w);
  */
 int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
 	       bool manual, int dmabuf_fd, struct lease *l, struct why *w);
+/**
+ * lease_get() - the same for a process with options @o: by a broker where they,
+ * and its want of privilege, say so. *w has then the broker's reason.
+ */
+int lease_get(const struct devmem_nic_props *nic,
+	      const struct devmem_options *o, int dmabuf_fd, struct lease *l,
+	      struct why *w);
+
+/**
+ * lease_adopt() - be the one who restores what a lease has changed whose binding
+ * somebody else holds: ifname, queues and dmabuf_id of @l are known, and lost are
+ * only its own changes of RSS, which come back with the NIC's last lease.
+ */
+int lease_adopt(const struct devmem_nic_props *nic, struct lease *l,
+		struct why *w);
+/*
+ * Is it still bound? Also true while that cannot be told, as of a NIC that is down.
+ * @netdev: from lease_open_netdev().
+ */
+bool lease_is_bound(const struct lease *l, struct devnl_family *netdev);
+/*
+ * Hand the socket over that keeps it bound: a descriptor that is valid until
+ * lease_let_go(), after which the lease ends with whoever has it.
+ */
+int lease_netlink_fd(const struct lease *l);
+void lease_let_go(struct lease *l);
 
 /** lease_end() - unbind, and restore what nobody else needs. */
 void lease_end(struct lease *l);
 
-/** lease_rule_add() - steer a flow to a queue of the lease: eth_rule_insert(). */
+/**
+ * lease_rule_add() - steer a flow to a queue of the lease of our own:
+ * eth_rule_insert(). Of another's the broker is asked (steer.h).
+ */
 int lease_rule_add(struct lease *l, const struct eth_flow *flow,
 		   unsigned int queue, uint32_t *location, bool *whole_port);
 void lease_rule_delete(struct lease *l, uint32_t location);

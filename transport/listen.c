@@ -16,6 +16,7 @@
 #include "nic.h"
 #include "rxpool.h"
 #include "sock.h"
+#include "steer.h"
 #include "strangers.h"
 
 #define BACKLOG 128
@@ -25,10 +26,13 @@
 
 /* A peer that has the key, whose flows are not there yet. */
 struct half {
+	const struct devmem_listener *listener;
 	struct devmem_conn *conn;
 	uint64_t deadline;
-	bool ready; /* READY is sent, flows may come */
-	bool eof;   /* the sender is gone: only what has come may be there */
+	bool ready;    /* READY is sent, flows may come */
+	bool eof;      /* the sender is gone: only what has come may be there */
+	bool steering; /* its flows' rules are not all there */
+	struct steer steer;
 	/* Where its flows come from, for each rail. */
 	struct sockaddr_storage from[DEVMEM_MAX_RAILS];
 	struct why no_devmem;
@@ -60,6 +64,7 @@ static void half_drop(struct devmem_listener *l, unsigned int i, bool free_it)
 {
 	struct half *h = &l->half[i];
 
+	steer_end(&h->steer);
 	if (free_it)
 		conn_free(h->conn);
 	l->halves--;
@@ -230,7 +235,9 @@ static int promote(struct devmem_listener *l, struct stranger *s,
 	       have);
 	wire_reader_filled(&c->control.in, have);
 	l->half[l->halves++] = (struct half){
+		.listener = l,
 		.conn = c,
+		.steer = STEER_NONE,
 		.deadline = now_ms() + HALF_MS,
 		.from = { c->peer },
 	};
@@ -274,60 +281,20 @@ static struct sockaddr_storage flow_source(const struct half *h, unsigned int i)
 	return from;
 }
 
-static void delete_rules(struct devmem_conn *c)
+static struct steer_flow steer_flow(void *arg, unsigned int i)
 {
-	for (unsigned int i = 0; i < c->flows; i++) {
-		struct flow *f = &c->flow[i];
+	const struct half *h = arg;
+	const struct flow_port *to =
+		port_of(h->listener, h->conn, h->conn->flow[i].rail);
 
-		if (f->steered)
-			lease_rule_delete(f->steered, f->rule);
-		f->steered = NULL;
-	}
+	return (struct steer_flow){
+		.from = flow_source(h, i),
+		.to = to->addr,
+		.listen_fd = to->fd,
+	};
 }
 
-/*
- * @whole_port: each rail's, set if its rule takes all that comes to the port:
- * then it has what it needs.
- */
-static int insert_rule(struct devmem_listener *l, struct half *h,
-		       unsigned int i, bool *whole_port, struct why *w)
-{
-	struct devmem_conn *c = h->conn;
-	struct flow *f = &c->flow[i];
-	struct sockaddr_storage src = flow_source(h, i);
-	struct eth_flow flow = { .src = &src,
-				 .dst = &port_of(l, c, f->rail)->addr };
-	struct rxpool *pool = c->rx.rail[f->rail].pool;
-	int rc;
-
-	if (whole_port[f->rail])
-		return 0;
-	rc = lease_rule_add(&pool->lease, &flow, rxpool_next_queue(pool),
-			    &f->rule, &whole_port[f->rail]);
-	if (rc)
-		return why(w, rc, "%s took no rule to steer a flow: %s%s",
-			   conn_nic(c, f), strerror(-rc),
-			   rc == -EPERM	 ? "; CAP_NET_ADMIN is needed" :
-			   rc == -ENOSPC ? "; its table is full: ethtool -n" :
-					   "");
-	f->steered = &pool->lease;
-	return 0;
-}
-
-static int insert_rules(struct devmem_listener *l, struct half *h,
-			struct why *w)
-{
-	bool whole_port[DEVMEM_MAX_RAILS] = { false };
-	int rc = 0;
-
-	for (unsigned int i = 0; !rc && i < h->conn->flows; i++)
-		rc = insert_rule(l, h, i, whole_port, w);
-	if (rc)
-		delete_rules(h->conn);
-	return rc;
-}
-
-/* Receive by devmem if that can be; else *w is why not. */
+/* Receive by devmem if that can be, once flows are steered; else *w is why not. */
 static void choose_path(struct devmem_listener *l, struct half *h,
 			struct why *w)
 {
@@ -349,11 +316,7 @@ static void choose_path(struct devmem_listener *l, struct half *h,
 			    l->dev->info.name);
 			return;
 		}
-	if (rx_init(c, pool, ctx_options(l->ctx)->gather, w))
-		return;
-	if (insert_rules(l, h, w))
-		rx_free(c);
-	c->rx.devmem = c->rx.pools;
+	h->steering = !rx_init(c, pool, ctx_options(l->ctx)->gather, w);
 }
 
 /* It has as many, and knows of ours from the handle. */
@@ -371,25 +334,14 @@ static int on_rails(struct devmem_listener *l, struct half *h,
 	return 0;
 }
 
-static int on_flows(struct devmem_listener *l, struct half *h,
-		    const struct wire_flows *flows)
+/* How payload is received is settled, and flows may come. */
+static int say_ready(struct devmem_listener *l, struct half *h)
 {
 	struct devmem_conn *c = h->conn;
 	struct control *k = &c->control;
 	struct wire_hello hello = conn_hello(c);
 	struct wire_ready ready = { .rails = c->rails };
 
-	if (conn_make_flows(c, flows->count))
-		return conn_fail(c, -ENOMEM, "out of memory");
-	for (unsigned int i = 0; i < flows->count; i++) {
-		c->flow[i].port = flows->port[i];
-		/* Those of one address are told apart by their ports. */
-		for (unsigned int j = i % c->rails; j < i; j += c->rails)
-			if (flows->port[j] == flows->port[i])
-				return conn_fail(c, -EPROTO,
-						 "two flows have one port");
-	}
-	choose_path(l, h, &h->no_devmem);
 	if (!c->rx.devmem && (ctx_options(l->ctx)->require & DEVMEM_REQUIRE_RX))
 		return conn_fail(c, -EOPNOTSUPP,
 				 "NCCL_DEVMEM_REQUIRE has "
@@ -403,6 +355,41 @@ static int on_flows(struct devmem_listener *l, struct half *h,
 	control_put_done(k, wire_put_ready(control_put(k), &ready));
 	h->ready = true;
 	return control_flush(c);
+}
+
+/* More rules, and what there is to be said once all are there. */
+static int go_on_steering(struct devmem_listener *l, struct half *h)
+{
+	struct devmem_conn *c = h->conn;
+	int rc = steer_progress(&h->steer, c, steer_flow, h, &h->no_devmem);
+
+	if (rc == -EAGAIN)
+		return 0;
+	steer_end(&h->steer);
+	h->steering = false;
+	if (rc)
+		rx_free(c);
+	c->rx.devmem = c->rx.pools;
+	return say_ready(l, h);
+}
+
+static int on_flows(struct devmem_listener *l, struct half *h,
+		    const struct wire_flows *flows)
+{
+	struct devmem_conn *c = h->conn;
+
+	if (conn_make_flows(c, flows->count))
+		return conn_fail(c, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < flows->count; i++) {
+		c->flow[i].port = flows->port[i];
+		/* Those of one address are told apart by their ports. */
+		for (unsigned int j = i % c->rails; j < i; j += c->rails)
+			if (flows->port[j] == flows->port[i])
+				return conn_fail(c, -EPROTO,
+						 "two flows have one port");
+	}
+	choose_path(l, h, &h->no_devmem);
+	return h->steering ? go_on_steering(l, h) : say_ready(l, h);
 }
 
 /* The sender goes no further: it may have said why. */
@@ -443,6 +430,8 @@ static int half_progress(struct devmem_listener *l, struct half *h)
 				 "the sender did not finish the "
 				 "connection within %d s",
 				 HALF_MS / 1000);
+	if (h->steering)
+		return go_on_steering(l, h);
 	if (h->ready)
 		return 0; /* records may follow; they can wait */
 	rc = wire_reader_peek(&c->control.in, &hdr, &payload);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker.h"
 #include "ethioctl.h"
 #include "ifname.h"
 #include "nic.h"
@@ -28,6 +29,7 @@ static struct {
 	pthread_mutex_t lock;
 	unsigned int users;
 	struct devmem_options options;
+	char broker[BROKER_PATH]; /* of the options, a copy */
 	struct nic nic[NICS_MAX];
 	int count;
 	/* The interfaces, then what was made of them. */
@@ -161,6 +163,9 @@ int nics_get(const struct devmem_options *o)
 	if (!nics.users) {
 		nics.options = *o;
 		nics.options.ifname = o->ifname ? strdup(o->ifname) : NULL;
+		snprintf(nics.broker, sizeof(nics.broker), "%s",
+			 o->broker ?: "auto");
+		nics.options.broker = nics.broker;
 		rc = o->ifname && !nics.options.ifname ? -ENOMEM : discover();
 		if (rc)
 			free((char *)nics.options.ifname);
@@ -355,6 +360,22 @@ static bool same_address(const struct sockaddr_storage *a,
 		       ((struct sockaddr_in *)b)->sin_addr.s_addr;
 	return !memcmp(&((struct sockaddr_in6 *)a)->sin6_addr,
 		       &((struct sockaddr_in6 *)b)->sin6_addr, 16);
+}
+
+int nic_describe(const char *ifname, struct devmem_nic_props *nic)
+{
+	struct ifaddrs *all;
+
+	memset(nic, 0, sizeof(*nic));
+	snprintf(nic->name, sizeof(nic->name), "%s", ifname);
+	nic->ifindex = if_nametoindex(ifname);
+	if (!nic->ifindex)
+		return -errno;
+	if (getifaddrs(&all))
+		return -errno;
+	nic->guid = read_guid(all, nic->name) ?: nic->ifindex;
+	freeifaddrs(all);
+	return 0;
 }
 
 bool address_is_local(const struct sockaddr_storage *addr)

@@ -59,6 +59,12 @@ int device_gpu(const struct device *dev);
 bool device_pools(const struct device *dev, unsigned int rails, int gpu,
 		  struct rxpool **pool, struct why *w);
 
+/*
+ * Name, number and guid of an interface, without the list; nothing else. 0 or
+ * -errno.
+ */
+int nic_describe(const char *ifname, struct devmem_nic_props *nic);
+
 /* Is @addr (port ignored) an address of this host? */
 bool address_is_local(const struct sockaddr_storage *addr);
 

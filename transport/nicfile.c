@@ -36,7 +36,8 @@ static int open_dir(bool create)
 {
 	int fd, rc;
 
-	if (create && mkdir(RUN_DIR, 0700) && errno != EEXIST)
+	/* Others may look up the broker's socket there; the files are root's. */
+	if (create && mkdir(RUN_DIR, 0755) && errno != EEXIST)
 		return -errno;
 	fd = open(RUN_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)

@@ -118,8 +118,7 @@ static int init_credit(struct rxpool *p, struct why *w)
 static int bind_pool(struct rxpool *p, const struct devmem_nic_props *nic,
 		     const struct devmem_options *o, struct why *w)
 {
-	int rc = lease_take(nic, o->queues, o->nic_manual, p->region.dmabuf_fd,
-			    &p->lease, w);
+	int rc = lease_get(nic, o, p->region.dmabuf_fd, &p->lease, w);
 
 	if (rc)
 		return rc;

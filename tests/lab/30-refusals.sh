@@ -136,6 +136,7 @@ t "chunk bytes out of range" 30 bad_value NCCL_DEVMEM_CHUNK_BYTES=1 'from.4096.t
 t "an unknown region" 30 bad_value NCCL_DEVMEM_REGION=vram 'auto.none.udmabuf'
 t "an unknown requirement" 30 bad_value NCCL_DEVMEM_REQUIRE=rx,all 'rx.tx'
 t "an unknown set-up" 30 bad_value NCCL_DEVMEM_NIC_SETUP=none 'auto.manual'
+t "a broker that is no path" 30 bad_value NCCL_DEVMEM_BROKER=somewhere 'auto,.off'
 t "an unknown gather" 30 bad_value NCCL_DEVMEM_GATHER=gpu 'auto.none'
 
 no_interface()
