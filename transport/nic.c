@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <netpacket/packet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,26 +46,6 @@ static void read_pci_path(struct devmem_nic_props *info)
 		strcpy(info->pci_path, real);
 }
 
-/*
- * The MAC. Not from /sys/class/net, which shows the network namespace that it
- * was mounted in, not the one that we are in.
- */
-static uint64_t read_guid(const struct ifaddrs *all, const char *name)
-{
-	uint64_t guid = 0;
-
-	for (; all; all = all->ifa_next) {
-		const struct sockaddr_ll *ll = (const void *)all->ifa_addr;
-
-		if (!ll || ll->sll_family != AF_PACKET ||
-		    strcmp(all->ifa_name, name))
-			continue;
-		for (int i = 0; i < ll->sll_halen && i < 8; i++)
-			guid = guid << 8 | ll->sll_addr[i];
-	}
-	return guid;
-}
-
 static bool usable_address(const struct ifaddrs *a)
 {
 	if (!a->ifa_addr || !(a->ifa_flags & IFF_UP))
@@ -101,7 +80,7 @@ static void add(const struct ifaddrs *all, const struct ifaddrs *a)
 	       a->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) :
 						   sizeof(struct sockaddr_in6));
 	read_pci_path(&n->info);
-	n->info.guid = read_guid(all, n->info.name) ?: n->info.ifindex;
+	n->info.guid = ifname_guid(all, n->info.name) ?: n->info.ifindex;
 	/* Virtual interfaces have none: what NCCL assumes for those. */
 	n->info.speed_mbps = eth_speed_get(n->info.name) ?: 10000;
 	n->info.devmem_rx = !rxpool_probe(&n->info, &nics.options, &w);
@@ -373,7 +352,7 @@ int nic_describe(const char *ifname, struct devmem_nic_props *nic)
 		return -errno;
 	if (getifaddrs(&all))
 		return -errno;
-	nic->guid = read_guid(all, nic->name) ?: nic->ifindex;
+	nic->guid = ifname_guid(all, nic->name) ?: nic->ifindex;
 	freeifaddrs(all);
 	return 0;
 }

@@ -2,6 +2,7 @@
 /*
  * nicfile.c - see nicfile.h. The text: one line for a key, numbers behind it.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 #include "nicfile.h"
 
 #define RUN_DIR	  "/run/nccl-devmem"
+#define VERSION	  2
 #define TEXT_MAX  (64u << 10)
 #define LOCK_MS	  2000
 #define LOCK_STEP 5
@@ -64,7 +66,7 @@ static int lock_file(int fd)
 	return 0;
 }
 
-/* Was the file removed between open and lock? Then another has its name. */
+/* Was it removed or replaced between open and lock? Another has its name. */
 static bool still_there(int fd, int dir, const char *name)
 {
 	struct stat a, b;
@@ -73,18 +75,29 @@ static bool still_there(int fd, int dir, const char *name)
 	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
+/* What tells this network namespace from others. */
+static int read_netns(uint64_t *netns)
+{
+	struct stat st;
+
+	if (stat("/proc/thread-self/ns/net", &st))
+		return -errno;
+	*netns = st.st_ino;
+	return 0;
+}
+
 int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
 {
 	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0);
-	struct stat ns;
+	uint64_t netns = 0;
 	char name[64];
 	int dir, rc;
 
 	f->fd = -1;
-	if (stat("/proc/thread-self/ns/net", &ns))
-		return -errno;
-	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u", (uint64_t)ns.st_ino,
-		 ifindex);
+	rc = read_netns(&netns);
+	if (rc)
+		return rc;
+	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u", netns, ifindex);
 	snprintf(f->path, sizeof(f->path), "%s/%s", RUN_DIR, name);
 	dir = open_dir(create);
 	if (dir < 0)
@@ -115,10 +128,68 @@ void nicfile_unlock(struct nicfile *f)
 	f->fd = -1;
 }
 
+/* Where it is written before it gets its name. */
+static void new_path(const struct nicfile *f, char *path, size_t n)
+{
+	snprintf(path, n, "%s.new", f->path);
+}
+
 void nicfile_remove(struct nicfile *f)
 {
-	if (f->fd >= 0)
-		unlink(f->path);
+	char path[128];
+
+	if (f->fd < 0)
+		return;
+	/* First what a killed writer may have left, while there is a lock. */
+	new_path(f, path, sizeof(path));
+	unlink(path);
+	unlink(f->path);
+}
+
+/* "nic-NETNS-IFINDEX", and nothing else. */
+static bool parse_name(const char *name, uint64_t *netns, unsigned int *ifindex)
+{
+	char again[64];
+
+	if (sscanf(name, "nic-%" SCNu64 "-%u", netns, ifindex) != 2)
+		return false;
+	snprintf(again, sizeof(again), "nic-%" PRIu64 "-%u", *netns, *ifindex);
+	return !strcmp(name, again);
+}
+
+int nicfile_list(unsigned int *ifindex, size_t max, size_t *count,
+		 size_t *elsewhere)
+{
+	uint64_t here = 0, netns;
+	struct dirent *e;
+	unsigned int i;
+	DIR *dir;
+	int fd, rc;
+
+	*count = 0;
+	*elsewhere = 0;
+	rc = read_netns(&here);
+	if (rc)
+		return rc;
+	fd = open_dir(false);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	dir = fdopendir(fd);
+	if (!dir) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	while ((e = readdir(dir))) {
+		if (!parse_name(e->d_name, &netns, &i))
+			continue;
+		if (netns != here)
+			++*elsewhere;
+		else if (*count < max)
+			ifindex[(*count)++] = i;
+	}
+	closedir(dir);
+	return 0;
 }
 
 struct writer {
@@ -142,12 +213,12 @@ size_t nicfile_format(const struct nic_original *o, char *text, size_t n)
 {
 	struct writer w = { .text = text, .n = n };
 
-	put(&w, "nic %" PRIu64 "\n", o->nic);
+	put(&w, "version %d\nnic %" PRIu64 "\n", VERSION, o->nic);
 	put(&w, "split %d %d %d\n", o->split_changed, o->split, o->hds_thresh);
 	put(&w, "ntuple %d\nqueues", o->ntuple_changed);
 	for (unsigned int i = 0; i < NICFILE_QUEUES; i++)
-		if (o->ours[i])
-			put(&w, " %u", i);
+		if (o->owner[i])
+			put(&w, " %u %" PRId32, i, o->owner[i]);
 	put(&w, "\nrules");
 	for (size_t i = 0; i < o->rules; i++)
 		put(&w, " %" PRIu32, o->rule[i]);
@@ -201,6 +272,23 @@ static size_t numbers(const char **at, const char *key, long largest,
 	return n;
 }
 
+/* A queue and its owner, and so on. */
+static int read_owners(const char **at, long *v, struct nic_original *o)
+{
+	int err = 0;
+	size_t n =
+		numbers(at, "queues", INT32_MAX, v, 2 * NICFILE_QUEUES, &err);
+
+	if (err || n % 2)
+		return -EINVAL;
+	for (size_t i = 0; i < n; i += 2) {
+		if (v[i] < 0 || v[i] >= NICFILE_QUEUES || !v[i + 1])
+			return -EINVAL;
+		o->owner[v[i]] = (int32_t)v[i + 1];
+	}
+	return 0;
+}
+
 int nicfile_parse(const char *text, struct nic_original *o)
 {
 	long *v = calloc(ETH_MAX_INDIR, sizeof(*v));
@@ -211,6 +299,9 @@ int nicfile_parse(const char *text, struct nic_original *o)
 	memset(o, 0, sizeof(*o));
 	if (!v)
 		return -ENOMEM;
+	if (numbers(&at, "version", VERSION, v, 1, &err) != 1 ||
+	    v[0] != VERSION)
+		err = -EINVAL;
 	if (numbers(&at, "nic", LONG_MAX, v, 1, &err) != 1)
 		err = -EINVAL;
 	o->nic = (uint64_t)v[0];
@@ -223,10 +314,7 @@ int nicfile_parse(const char *text, struct nic_original *o)
 	if (numbers(&at, "ntuple", 1, v, 1, &err) != 1)
 		err = -EINVAL;
 	o->ntuple_changed = v[0] == 1;
-	n = numbers(&at, "queues", NICFILE_QUEUES - 1, v, NICFILE_QUEUES, &err);
-	for (size_t i = 0; i < n && !err; i++)
-		if (v[i] >= 0)
-			o->ours[v[i]] = true;
+	err = err ?: read_owners(&at, v, o);
 	o->rules = numbers(&at, "rules", UINT32_MAX, v, NICFILE_RULES, &err);
 	for (size_t i = 0; i < o->rules; i++)
 		o->rule[i] = (uint32_t)v[i];
@@ -258,19 +346,41 @@ int nicfile_read(const struct nicfile *f, struct nic_original *o)
 	return rc;
 }
 
-int nicfile_write(const struct nicfile *f, const struct nic_original *o)
+/* A file of ours alone with that text, locked; -EIO where that cannot be. */
+static int write_new(const char *path, const char *text, size_t n)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+		      0600);
+
+	if (fd < 0)
+		return -EIO;
+	if (check_owner(fd) || flock(fd, LOCK_EX | LOCK_NB) ||
+	    pwrite(fd, text, n, 0) != (ssize_t)n) {
+		close(fd);
+		return -EIO;
+	}
+	return fd;
+}
+
+int nicfile_write(struct nicfile *f, const struct nic_original *o)
 {
 	char *text = malloc(TEXT_MAX);
-	size_t n;
-	int rc = 0;
+	char path[128];
+	int fd;
 
 	if (!text)
 		return -ENOMEM;
-	n = nicfile_format(o, text, TEXT_MAX);
-	/* In this order, for whoever reads after we were killed in between. */
-	if (pwrite(f->fd, text, n, 0) != (ssize_t)n ||
-	    ftruncate(f->fd, (off_t)n))
-		rc = -EIO;
+	new_path(f, path, sizeof(path));
+	fd = write_new(path, text, nicfile_format(o, text, TEXT_MAX));
 	free(text);
-	return rc;
+	if (fd < 0 || rename(path, f->path)) {
+		if (fd >= 0)
+			close(fd);
+		unlink(path);
+		return -EIO;
+	}
+	/* Who waits for the old one's lock will see that it is not there. */
+	close(f->fd);
+	f->fd = fd;
+	return 0;
 }

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * settings.c - header split, flow steering and RSS of a NIC; see settings.h.
+ * settings.c - header split, flow steering and RSS of a NIC; see settings.h. How
+ * all of it goes back is in restore.c.
  */
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "devnl.h"
 #include "reason.h"
+#include "restore.h"
 #include "settings.h"
 #include "uapi.h"
 
@@ -38,26 +41,6 @@ static int write_split(const struct nic_settings *s, int split, int hds_thresh,
 	return rc;
 }
 
-/* Does anybody have memory bound to a queue? If that cannot be told: yes. */
-static bool any_bound(const struct nic_settings *s)
-{
-	bool *bound = calloc(NICFILE_QUEUES, sizeof(*bound)), any = true;
-	unsigned int present = 0;
-	struct devnl_family netdev;
-
-	if (bound && !devnl_open(&netdev, DEVMEM_NETDEV_FAMILY)) {
-		/* A NIC that is down shows no queues: they may be bound. */
-		any = devnl_bound_queues(&netdev, s->ifindex, bound,
-					 NICFILE_QUEUES, &present) ||
-		      !present;
-		for (int i = 0; i < NICFILE_QUEUES; i++)
-			any |= bound[i];
-		devnl_close(&netdev);
-	}
-	free(bound);
-	return any;
-}
-
 static void snapshot(const struct nic_settings *s, struct nic_original *o)
 {
 	struct devnl_rings r;
@@ -73,97 +56,34 @@ static void snapshot(const struct nic_settings *s, struct nic_original *o)
 	eth_indir_get(s->ifname, o->indir, ETH_MAX_INDIR, &o->indir_count);
 }
 
-static bool rule_is_original(const struct nic_original *o, uint32_t rule)
-{
-	for (size_t i = 0; i < o->rules; i++)
-		if (o->rule[i] == rule)
-			return true;
-	return false;
-}
-
-static bool queue_was_ours(const struct nic_original *o, uint64_t queue)
-{
-	return queue < NICFILE_QUEUES && o->ours[queue];
-}
-
-/* Rules that came since and steer to queues of ours: their owners are gone. */
-static void delete_left_rules(const struct nic_settings *s,
-			      const struct nic_original *o)
-{
-	uint32_t *rule = calloc(NICFILE_RULES, sizeof(*rule));
-	size_t count = 0;
-
-	if (rule)
-		eth_rules_get(s->ifname, rule, NICFILE_RULES, &count);
-	for (size_t i = 0; i < count; i++) {
-		uint64_t queue;
-
-		if (!rule_is_original(o, rule[i]) &&
-		    !eth_rule_queue(s->ifname, rule[i], &queue) &&
-		    queue_was_ours(o, queue))
-			eth_rule_delete(s->ifname, rule[i]);
-	}
-	free(rule);
-}
-
-static int restore_indir(const struct nic_settings *s,
-			 const struct nic_original *o)
-{
-	bool changed = false;
-	uint32_t *table;
-	size_t count = 0;
-	int rc;
-
-	if (!o->indir_count)
-		return 0; /* there was none that could have changed */
-	table = calloc(ETH_MAX_INDIR, sizeof(*table));
-	rc = table ? eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count) :
-		     -ENOMEM;
-	if (!rc && count != o->indir_count)
-		count = 0; /* another layout: not ours to mend */
-	for (size_t i = 0; !rc && i < count; i++)
-		if (queue_was_ours(o, o->indir[i]) && table[i] != o->indir[i]) {
-			table[i] = o->indir[i];
-			changed = true;
-		}
-	if (!rc && changed)
-		rc = eth_indir_set(s->ifname, table, count);
-	free(table);
-	return rc;
-}
-
-/* Nobody has a queue bound: put everything back. */
-static void restore(const struct nic_settings *s, const struct nic_original *o)
-{
-	char extack[160];
-	int rc;
-
-	delete_left_rules(s, o);
-	rc = restore_indir(s, o);
-	if (rc && rc != -ENODEV)
-		WARN("RSS of %s could not be restored: %s; to set the default: "
-		     "ethtool -X %s default",
-		     s->ifname, strerror(-rc), s->ifname);
-	if (o->ntuple_changed && eth_ntuple_set(s->ifname, false))
-		WARN("ntuple filters of %s could not be turned off again: "
-		     "ethtool -K %s ntuple off",
-		     s->ifname, s->ifname);
-	if (!o->split_changed)
-		return;
-	rc = write_split(s, o->split, o->hds_thresh, extack, sizeof(extack));
-	if (rc && rc != -ENODEV)
-		WARN("header split of %s could not be restored: %s%s%s; "
-		     "ethtool -G %s tcp-data-split %s",
-		     s->ifname, strerror(-rc), *extack ? ": " : "", extack,
-		     s->ifname, o->split == DEVMEM_SPLIT_OFF ? "off" : "auto");
-}
-
-static void record(const struct nic_settings *s)
+static void record(struct nic_settings *s)
 {
 	if (s->file.fd >= 0 && nicfile_write(&s->file, s->original))
 		WARN("%s cannot be written: if this process dies, the settings "
 		     "of %s stay changed",
 		     s->file.path, s->ifname);
+}
+
+/*
+ * Put back what nobody needs any more, and keep the note of it; true if that is
+ * everything. What cannot be put back stays noted, for the next to try.
+ */
+static bool put_back(struct nic_settings *s)
+{
+	bool bound[NICFILE_QUEUES] = { false };
+	struct restored done = { 0 };
+
+	switch (bound_queues(s->ifindex, bound)) {
+	case BOUND_NONE:
+		return !restore_all(s->ifname, s->ifindex, s->original, &done);
+	case BOUND_SOME:
+		if (restore_unbound(s->ifname, s->original, bound, &done))
+			record(s);
+		break;
+	case BOUND_UNKNOWN:
+		break;
+	}
+	return false;
 }
 
 int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
@@ -196,13 +116,14 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 	}
 	rc = nicfile_read(&s->file, s->original);
 	if (rc == -EINVAL)
-		WARN("%s makes no sense and is not used", s->file.path);
+		WARN("%s makes no sense, or another version wrote it, and is "
+		     "not used",
+		     s->file.path);
 	if (!rc && s->original->nic != s->nic)
 		rc = -ENOENT; /* of one that had this number before */
-	if (!rc && !any_bound(s)) {
-		INFO("restoring settings of %s that a process left behind",
+	if (!rc && put_back(s)) {
+		INFO("settings of %s that a process left behind are restored",
 		     s->ifname);
-		restore(s, s->original);
 		rc = -ENOENT;
 	}
 	if (rc) {
@@ -349,7 +270,7 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 	if (s->original) {
 		for (unsigned int i = 0; i < queues; i++)
 			if (queue[i] < NICFILE_QUEUES)
-				s->original->ours[queue[i]] = true;
+				s->original->owner[queue[i]] = getpid();
 		record(s);
 	}
 	if (s->indir_count) {
@@ -429,12 +350,8 @@ void settings_end(struct nic_settings *s)
 		latest = NULL;
 	}
 	free(latest);
-	if (is_gone(s)) {
+	if (is_gone(s) || put_back(s))
 		nicfile_remove(&s->file);
-	} else if (!any_bound(s)) {
-		restore(s, s->original);
-		nicfile_remove(&s->file);
-	}
 	nicfile_unlock(&s->file);
 	free(s->original);
 	s->original = NULL;

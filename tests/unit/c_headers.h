@@ -16,6 +16,7 @@ extern "C" {
 #include "gather.h"
 #include "ifname.h"
 #include "nicfile.h"
+#include "restore.h"
 #include "sock.h"
 #include "tokens.h"
 #include "uapi.h"

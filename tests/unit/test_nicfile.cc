@@ -29,7 +29,8 @@ Original some_original()
 	o->split_changed = true;
 	o->split = 1;
 	o->hds_thresh = -1;
-	o->ours[6] = o->ours[7] = o->ours[NICFILE_QUEUES - 1] = true;
+	o->owner[6] = o->owner[7] = 4194303;
+	o->owner[NICFILE_QUEUES - 1] = NICFILE_NOBODY;
 	o->rules = 3;
 	o->rule[0] = 0;
 	o->rule[1] = 1023;
@@ -63,8 +64,9 @@ TEST(NicFile, WhatIsWrittenIsReadAgain)
 	EXPECT_EQ(back->split, 1);
 	EXPECT_EQ(back->hds_thresh, -1);
 	EXPECT_FALSE(back->ntuple_changed);
-	EXPECT_TRUE(back->ours[6] && back->ours[NICFILE_QUEUES - 1]);
-	EXPECT_FALSE(back->ours[5]);
+	EXPECT_EQ(back->owner[6], 4194303);
+	EXPECT_EQ(back->owner[NICFILE_QUEUES - 1], NICFILE_NOBODY);
+	EXPECT_EQ(back->owner[5], 0);
 	EXPECT_EQ(back->rules, 3u);
 	EXPECT_EQ(back->rule[2], UINT32_MAX);
 	EXPECT_EQ(back->indir_count, 128u);
@@ -81,8 +83,8 @@ TEST(NicFile, TheLargestFits)
 		o->rule[i] = UINT32_MAX - i;
 	for (uint32_t i = 0; i < ETH_MAX_INDIR; i++)
 		o->indir[i] = NICFILE_QUEUES - 1;
-	for (bool &q : o->ours)
-		q = true;
+	for (int32_t &q : o->owner)
+		q = INT32_MAX;
 	ASSERT_EQ(nicfile_parse(text_of(*o).c_str(), back.get()), 0);
 	EXPECT_TRUE(same(*o, *back));
 }
@@ -109,19 +111,23 @@ TEST(NicFile, WhatALongerTextLeftBehindTheEndIsNotRead)
 TEST(NicFile, NumbersOutOfRangeAreRefused)
 {
 	const char *good =
-		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\n";
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\n";
 	const char *bad[] = {
-		"nic 1\nsplit 1 3 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"nic 1\nsplit 1 -1 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"nic 1\nsplit 1 1\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"nic 1\nsplit 1 1 -1 4\nntuple 0\nqueues\nrules\nindir\nend\n",
-		"nic 1\nsplit 1 1 -1\nntuple 2\nqueues\nrules\nindir\nend\n",
-		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues 1024\nrules\nindir\nend\n",
-		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules 4294967296\nindir\nend\n",
-		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules x\nindir\nend\n",
-		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir 5000\nend\n",
-		"nic 1\nntuple 0\nsplit 1 1 -1\nqueues\nrules\nindir\nend\n",
-		"nic 1\nsplit 99999999999999999999 1 -1\nntuple 0\n",
+		"version 2\nnic 1\nsplit 1 3 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 -1 -1\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1 4\nntuple 0\nqueues\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 2\nqueues\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues 1024 7\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues -1 7\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues 6 0\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues 6\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues 6 2147483648\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules 4294967296\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules x\nindir\nend\n",
+		"version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir 5000\nend\n",
+		"version 2\nnic 1\nntuple 0\nsplit 1 1 -1\nqueues\nrules\nindir\nend\n",
+		"version 2\nnic 1\nsplit 99999999999999999999 1 -1\nntuple 0\n",
 	};
 	Original o(new nic_original());
 
@@ -130,9 +136,22 @@ TEST(NicFile, NumbersOutOfRangeAreRefused)
 		EXPECT_EQ(nicfile_parse(text, o.get()), -EINVAL) << text;
 }
 
+TEST(NicFile, OtherVersionsAreRefused)
+{
+	std::string rest =
+		"nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules\nindir\nend\n";
+	Original o(new nic_original());
+
+	EXPECT_EQ(nicfile_parse(("version 2\n" + rest).c_str(), o.get()), 0);
+	for (const char *first : { "", "version 1\n", "version 3\n",
+				   "version\n", "version 2 2\n" })
+		EXPECT_EQ(nicfile_parse((first + rest).c_str(), o.get()),
+			  -EINVAL) << first;
+}
+
 TEST(NicFile, TooManyNumbersAreRefused)
 {
-	std::string text = "nic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules";
+	std::string text = "version 2\nnic 1\nsplit 1 1 -1\nntuple 0\nqueues\nrules";
 	Original o(new nic_original());
 
 	for (int i = 0; i <= NICFILE_RULES; i++)
@@ -176,6 +195,53 @@ TEST_F(NicFileLock, KeepsOthersOutForABoundedTime)
 
 	EXPECT_EQ(nicfile_lock(&other, 0, true), -EBUSY);
 	EXPECT_EQ(other.fd, -1);
+}
+
+/* Writing makes another file; the lock is the NIC's all the same. */
+TEST_F(NicFileLock, IsKeptWhileItIsWritten)
+{
+	nicfile other;
+
+	ASSERT_EQ(nicfile_write(&file, some_original().get()), 0);
+	ASSERT_EQ(nicfile_write(&file, some_original().get()), 0);
+
+	EXPECT_EQ(nicfile_lock(&other, 0, true), -EBUSY);
+	EXPECT_EQ(other.fd, -1);
+}
+
+/* A writer that is killed leaves what it had; and not what it was making. */
+TEST_F(NicFileLock, WhatAKilledWriterWasMakingDoesNotCount)
+{
+	Original o(new nic_original());
+	std::string path = std::string(file.path) + ".new";
+	FILE *f;
+
+	ASSERT_EQ(nicfile_write(&file, some_original().get()), 0);
+	f = fopen(path.c_str(), "we");
+	ASSERT_NE(f, nullptr);
+	fputs("version 2\nnic", f);
+	fclose(f);
+	ASSERT_EQ(nicfile_read(&file, o.get()), 0);
+	EXPECT_TRUE(same(*o, *some_original()));
+	nicfile_remove(&file);
+	EXPECT_NE(access(path.c_str(), F_OK), 0);
+	EXPECT_NE(access(file.path, F_OK), 0);
+}
+
+TEST_F(NicFileLock, IsListed)
+{
+	unsigned int ifindex[64];
+	size_t count, elsewhere;
+	bool found = false;
+
+	ASSERT_EQ(nicfile_list(ifindex, 64, &count, &elsewhere), 0);
+	for (size_t i = 0; i < count; i++)
+		found |= ifindex[i] == 0;
+	EXPECT_TRUE(found);
+	nicfile_remove(&file);
+	ASSERT_EQ(nicfile_list(ifindex, 64, &count, &elsewhere), 0);
+	for (size_t i = 0; i < count; i++)
+		EXPECT_NE(ifindex[i], 0u);
 }
 
 TEST_F(NicFileLock, EndsWithTheProcess)
