@@ -28,6 +28,7 @@ bool ctl_has(const char *name);
 int ctl_bench(int argc, char **argv);
 int ctl_doctor(int argc, char **argv);
 int ctl_params(int argc, char **argv);
+int ctl_restore(int argc, char **argv);
 int ctl_set(int argc, char **argv);
 int ctl_status(int argc, char **argv);
 

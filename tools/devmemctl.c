@@ -14,6 +14,8 @@ static const struct ctl_command commands[] = {
 	{ "doctor", "is the fast path live, and if not, why not", ctl_doctor },
 	{ "params", "the plugin's parameters, and what they are set to",
 	  ctl_params },
+	{ "restore", "put back settings of NICs that dead processes changed",
+	  ctl_restore },
 	{ "set", "header split, where ethtool cannot", ctl_set },
 	{ "status", "what is bound and moved right now, and by whom",
 	  ctl_status },
