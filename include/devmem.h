@@ -159,6 +159,13 @@ struct devmem_options {
 	unsigned int threads;
 	unsigned int require; /* mask of DEVMEM_REQUIRE_* */
 	bool nic_manual;      /* leave header split and RSS as they are */
+	/*
+	 * The program that puts the NICs' settings back when this process is
+	 * killed: an absolute path; "off": none; NULL or "auto": the one that is
+	 * installed with the library. It is started before the first setting is
+	 * changed, and is not a child of the process.
+	 */
+	const char *guard;
 	enum devmem_zerocopy zerocopy;
 	/*
 	 * SO_BUSY_POLL of all sockets, in microseconds, up to 1000000; 0: as

@@ -121,6 +121,12 @@ const struct param params[] = {
 	  .preset = "auto",
 	  .sentence = "Who takes the NIC's queues: off: the process; a path: "
 		      "devmemd there; auto: devmemd, for the unprivileged." },
+	{ .name = "NCCL_DEVMEM_GUARD",
+	  .kind = PARAM_TEXT,
+	  .offset = AT(guard),
+	  .preset = "auto",
+	  .sentence = "auto, off, or the path of devmem-guard, which restores "
+		      "settings of interfaces if the process is killed." },
 	{ .name = "NCCL_DEVMEM_GATHER",
 	  .kind = PARAM_CHOICE,
 	  .offset = AT(gather),
@@ -295,6 +301,12 @@ static int read_one(struct devmem_options *o, const struct param *p,
 	return 0;
 }
 
+static bool word_or_path(const char *guard)
+{
+	return !guard || *guard == '/' || !strcmp(guard, "auto") ||
+	       !strcmp(guard, "off");
+}
+
 int params_read(struct devmem_options *o, char *text, size_t n)
 {
 	devmem_options_init(o);
@@ -310,6 +322,13 @@ int params_read(struct devmem_options *o, char *text, size_t n)
 		rc = read_one(o, p, value, text, n);
 		if (rc)
 			return rc;
+	}
+	if (!word_or_path(o->guard)) {
+		snprintf(text, n,
+			 "NCCL_DEVMEM_GUARD=%.64s is not auto, off or an "
+			 "absolute path",
+			 o->guard);
+		return -EINVAL;
 	}
 	if (o->pool_bytes % 4096) {
 		snprintf(text, n,

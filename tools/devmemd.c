@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "devmemd.h"
+#include "guard.h"
 
 #define POLICY_PATH "/etc/nccl-devmem/devmemd.conf"
 #define STATE_PATH  "/run/nccl-devmem"
@@ -23,7 +24,7 @@ enum {
 };
 
 struct arguments {
-	const char *socket, *policy, *state;
+	const char *socket, *policy, *state, *guard;
 	bool check;
 };
 
@@ -37,6 +38,10 @@ static const struct argp_option options[] = {
 	  "who may have what, devmemd.conf(5); default " POLICY_PATH, 0 },
 	{ "state", 'd', "FOLDER", 0,
 	  "where leases are noted; default " STATE_PATH, 0 },
+	{ "guard", 'g', "PATH", 0,
+	  "the program that restores NICs when jobs and broker are killed, or "
+	  "off; default auto: the one that is installed with it",
+	  0 },
 	{ "check", 'c', 0, 0, "only say whether the policy file is right", 0 },
 	{ 0 }
 };
@@ -54,6 +59,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'd':
 		a->state = arg;
+		return 0;
+	case 'g':
+		if (!guard_valid(arg))
+			argp_error(state, "--guard is auto, off or an absolute "
+					  "path");
+		a->guard = arg;
 		return 0;
 	case 'c':
 		a->check = true;
@@ -114,6 +125,7 @@ static int prepare(struct devmemd *d, const struct arguments *a)
 
 	d->policy_path = a->policy;
 	d->state_path = a->state;
+	d->guard = a->guard;
 	if (policy_load(a->policy, &d->policy, text)) {
 		say("%s: %s", a->policy, text);
 		return -EINVAL;

@@ -72,6 +72,7 @@ struct port {
 struct devmemd {
 	int epoll_fd, listen_fd, signal_fd, spare_fd, lock_fd, state_dir;
 	const char *policy_path, *state_path;
+	const char *guard; /* see guard.h */
 	struct policy policy;
 	uint64_t netns; /* the kernel's cookie of ours */
 	struct devnl_family netdev;

@@ -108,7 +108,8 @@ int lease_bind(struct devmemd *d, struct client *c,
 	memset(h, 0, sizeof(*h));
 	if (getrandom(h->token, sizeof(h->token), 0) != sizeof(h->token))
 		return why(w, -EIO, "no random numbers");
-	rc = lease_take(&nic, q->queues, q->manual, dmabuf_fd, &h->lease, w);
+	rc = lease_take(&nic, q->queues, q->manual, d->guard, dmabuf_fd,
+			&h->lease, w);
 	if (rc)
 		return rc;
 	h->used = true;
@@ -235,7 +236,7 @@ static void take_up(struct devmemd *d, struct held *h)
 		h->used = false;
 		return;
 	}
-	rc = lease_adopt(&nic, &h->lease, &w);
+	rc = lease_adopt(&nic, d->guard, &h->lease, &w);
 	if (rc)
 		say("%s", w.text);
 }

@@ -9,6 +9,7 @@
 
 #include "broker.h"
 #include "context.h"
+#include "guard.h"
 #include "nic.h"
 #include "stats.h"
 #include "unpack.h"
@@ -91,6 +92,12 @@ static int check_options(const struct devmem_options *o)
 	if (o->unpack && o->pool_bytes > UNPACK_BOUNCE_BYTES)
 		return option_bad("the pool's size in bytes", o->pool_bytes,
 				  "at most 4G for unpacking");
+	if (!guard_valid(o->guard)) {
+		WARN("the guard's program is \"%s\"; it must be auto, off or an "
+		     "absolute path",
+		     o->guard);
+		return -EINVAL;
+	}
 	if (o->rx == DEVMEM_RX_EMULATE && (o->require & DEVMEM_REQUIRE_RX)) {
 		WARN("what is emulated is not devmem: NCCL_DEVMEM_REQUIRE=rx "
 		     "and NCCL_DEVMEM_RX=emulate exclude each other");
@@ -134,6 +141,7 @@ DEVMEM_API int devmem_open(const struct devmem_options *o, struct devmem **out)
 	/* Others have copies. */
 	d->options.ifname = NULL;
 	d->options.broker = NULL;
+	d->options.guard = NULL;
 	d->options.stats_file = NULL;
 	pthread_mutex_init(&d->lock, NULL);
 	workers_get(o->threads);

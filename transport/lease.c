@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "broker.h"
+#include "guard.h"
 #include "lease.h"
 #include "reason.h"
 #include "uapi.h"
@@ -154,7 +155,8 @@ static void lease_init(struct lease *l, const struct devmem_nic_props *nic)
 }
 
 int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
-	       bool manual, int dmabuf_fd, struct lease *l, struct why *w)
+	       bool manual, const char *guard, int dmabuf_fd, struct lease *l,
+	       struct why *w)
 {
 	int rc;
 
@@ -162,13 +164,14 @@ int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
 	rc = lease_open_netdev(&l->netdev, w);
 	if (rc)
 		return rc;
+	guard_start(manual ? "off" : guard);
+	l->guarded = true;
 	rc = settings_begin(&l->settings, nic, manual, w);
 	rc = rc ?: settings_ntuple_on(&l->settings, w);
 	rc = rc ?: settings_split_on(&l->settings, w);
 	rc = rc ?: bind_queues(l, queues, dmabuf_fd, w);
 	if (rc) {
-		devnl_close(&l->netdev);
-		settings_end(&l->settings);
+		lease_end(l);
 		return rc;
 	}
 	settings_commit(&l->settings);
@@ -200,7 +203,8 @@ int lease_get(const struct devmem_nic_props *nic,
 	int rc;
 
 	if (!path) {
-		rc = lease_take(nic, o->queues, o->nic_manual, dmabuf_fd, l, w);
+		rc = lease_take(nic, o->queues, o->nic_manual, o->guard,
+				dmabuf_fd, l, w);
 		/* The capability may be that of a container's own users. */
 		if (rc == -EPERM)
 			path = broker_choose(o->broker, true);
@@ -210,12 +214,15 @@ int lease_get(const struct devmem_nic_props *nic,
 	return take_brokered(path, nic, o, dmabuf_fd, l, w);
 }
 
-int lease_adopt(const struct devmem_nic_props *nic, struct lease *l,
-		struct why *w)
+int lease_adopt(const struct devmem_nic_props *nic, const char *guard,
+		struct lease *l, struct why *w)
 {
-	int rc = settings_begin(&l->settings, nic, false, w);
+	int rc;
 
 	l->ifindex = nic->ifindex;
+	guard_start(guard);
+	l->guarded = true;
+	rc = settings_begin(&l->settings, nic, false, w);
 	if (!rc)
 		settings_commit(&l->settings);
 	return rc;
@@ -261,6 +268,9 @@ void lease_end(struct lease *l)
 	settings_lock(&l->settings);
 	devnl_close(&l->netdev);
 	settings_end(&l->settings);
+	if (l->guarded)
+		guard_stop();
+	l->guarded = false;
 }
 
 int lease_rule_add(struct lease *l, const struct eth_flow *flow,

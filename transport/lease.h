@@ -34,6 +34,7 @@ struct lease {
 	 */
 	struct devnl_family netdev;
 	uint32_t dmabuf_id;
+	bool guarded; /* see guard.h */
 	unsigned int queue[DEVMEM_MAX_QUEUES];
 	unsigned int queues;
 };
@@ -48,10 +49,11 @@ int lease_probe(const struct devmem_nic_props *nic, bool manual, struct why *w);
  * lease_take() - header split and flow rules on, RSS off at most @queues queues,
  * and @dmabuf_fd bound to them. @manual: change no setting of the NIC. On failure
  * everything is as before and @w says why; -EBUSY: somebody else is at it, try
- * again. Blocks for as long as the NIC takes, and up to two seconds for others.
+ * again. @guard: which one to start, see guard.h. Blocks for as long as the NIC takes, and up to two seconds for others.
  */
 int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
-	       bool manual, int dmabuf_fd, struct lease *l, struct why *w);
+	       bool manual, const char *guard, int dmabuf_fd, struct lease *l,
+	       struct why *w);
 /**
  * lease_get() - the same for a process with options @o: by a broker where they,
  * and its want of privilege, say so. *w has then the broker's reason.
@@ -65,8 +67,8 @@ int lease_get(const struct devmem_nic_props *nic,
  * somebody else holds: ifname, queues and dmabuf_id of @l are known, and lost are
  * only its own changes of RSS, which come back with the NIC's last lease.
  */
-int lease_adopt(const struct devmem_nic_props *nic, struct lease *l,
-		struct why *w);
+int lease_adopt(const struct devmem_nic_props *nic, const char *guard,
+		struct lease *l, struct why *w);
 /*
  * Is it still bound? Also true while that cannot be told, as of a NIC that is down.
  * @netdev: from lease_open_netdev().

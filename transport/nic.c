@@ -134,20 +134,35 @@ static int discover(void)
 	return -ENODEV;
 }
 
+static void free_options(void)
+{
+	free((char *)nics.options.ifname);
+	free((char *)nics.options.guard);
+}
+
+/* Texts may be the environment's, which does not stay as it is. */
+static int copy_options(const struct devmem_options *o)
+{
+	nics.options = *o;
+	nics.options.ifname = o->ifname ? strdup(o->ifname) : NULL;
+	nics.options.guard = o->guard ? strdup(o->guard) : NULL;
+	snprintf(nics.broker, sizeof(nics.broker), "%s", o->broker ?: "auto");
+	nics.options.broker = nics.broker;
+	return (o->ifname && !nics.options.ifname) ||
+			       (o->guard && !nics.options.guard) ?
+		       -ENOMEM :
+		       0;
+}
+
 int nics_get(const struct devmem_options *o)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&nics.lock);
 	if (!nics.users) {
-		nics.options = *o;
-		nics.options.ifname = o->ifname ? strdup(o->ifname) : NULL;
-		snprintf(nics.broker, sizeof(nics.broker), "%s",
-			 o->broker ?: "auto");
-		nics.options.broker = nics.broker;
-		rc = o->ifname && !nics.options.ifname ? -ENOMEM : discover();
+		rc = copy_options(o) ?: discover();
 		if (rc)
-			free((char *)nics.options.ifname);
+			free_options();
 	}
 	if (!rc)
 		nics.users++;
@@ -176,7 +191,7 @@ void nics_put(void)
 		}
 		nics.count = 0;
 		nics.devices = 0;
-		free((char *)nics.options.ifname);
+		free_options();
 	}
 	pthread_mutex_unlock(&nics.lock);
 }

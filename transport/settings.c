@@ -12,6 +12,7 @@
 
 #include "devnl.h"
 #include "reason.h"
+#include "guard.h"
 #include "restore.h"
 #include "settings.h"
 #include "uapi.h"
@@ -111,6 +112,10 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 	}
 	if (rc) {
 		/* On our own: we restore what we find now. */
+		if (guard_may_change_nics())
+			INFO("%s cannot be written (%s): if this process is "
+			     "killed, settings of %s stay changed",
+			     s->file.path, strerror(-rc), s->ifname);
 		snapshot(s, s->original);
 		return 0;
 	}

@@ -79,6 +79,7 @@ struct devmem_options client_options(unsigned int flows)
 	o.region = DEVMEM_REGION_UDMABUF;
 	o.flows = flows;
 	o.threads = setting("CLIENT_THREADS", 0);
+	o.guard = getenv("NCCL_DEVMEM_GUARD");
 	o.log = on_log;
 	if (here) {
 		o.ifname = "=lo";

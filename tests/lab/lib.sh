@@ -22,6 +22,11 @@ export NCCL_DEVMEM_REGION=${NCCL_DEVMEM_REGION:-udmabuf}
 }
 mkdir -p "$run_dir"
 
+# Every process of ours has a guard. It must be root's: here it is, whoever built it.
+export NCCL_DEVMEM_GUARD=$run_dir/devmem-guard
+[ -e "$NCCL_DEVMEM_GUARD" ] ||
+	install -m 755 "$LAB_BUILD/tools/devmem-guard" "$NCCL_DEVMEM_GUARD"
+
 fail() { echo "FAILED: $*"; exit 1; }
 skip() { echo "SKIP: $*"; exit 77; }
 

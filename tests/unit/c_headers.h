@@ -14,6 +14,7 @@ extern "C" {
 #include "cmsg.h"
 #include "credit.h"
 #include "gather.h"
+#include "guard.h"
 #include "ifname.h"
 #include "nicfile.h"
 #include "restore.h"
