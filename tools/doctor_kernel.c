@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "broker.h"
 #include "devnl.h"
 #include "doctor.h"
 #include "doctor_link.h"
@@ -56,13 +57,20 @@ static int probe_rx(const struct devmem_nic_props *nic, char *say, size_t n)
 
 void check_privileges(struct doctor *d, const struct devmem_nic_props *nic)
 {
+	const char *broker;
 	char say[160];
 
-	if (probe_rx(nic, say, sizeof(say)) == -EPERM)
+	if (probe_rx(nic, say, sizeof(say)) != -EPERM) {
+		doctor_ok(d, "may bind memory and steer flows");
+		return;
+	}
+	broker = broker_choose(d->options.broker, true);
+	if (broker && !broker_probe(broker))
+		doctor_ok(d, "by the broker at %s, as far as its policy goes",
+			  broker);
+	else
 		doctor_found(d, REASON_NO_PRIVILEGE, .nic = nic->name,
 			     .what = "binding memory to queues of");
-	else
-		doctor_ok(d, "may bind memory and steer flows");
 }
 
 void check_bind_rx(struct doctor *d, const struct devmem_nic_props *nic)
@@ -76,6 +84,8 @@ void check_bind_rx(struct doctor *d, const struct devmem_nic_props *nic)
 			  driver);
 	else if (rc == -EEXIST)
 		doctor_skip(d, "cannot be asked: %s", say);
+	else if (rc == -EPERM)
+		doctor_skip(d, "the broker will ask; --try tells");
 	else if (rc == -EOPNOTSUPP)
 		doctor_found(d, REASON_BIND_RX_UNSUPPORTED, .nic = nic->name,
 			     .detail = say);

@@ -266,6 +266,17 @@ static int call_and_wait(struct broker_call *k, const char *path,
 	return rc;
 }
 
+int broker_probe(const char *path)
+{
+	struct broker_request q = broker_request_of(BROKER_STATUS);
+	struct broker_call k = BROKER_CALL_NONE;
+	struct broker_answer a;
+	int rc = call_and_wait(&k, path, &q, -1, &a, NULL);
+
+	broker_call_end(&k);
+	return rc;
+}
+
 static int unanswered(const char *path, int rc, struct why *w)
 {
 	return why(w, rc,

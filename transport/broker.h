@@ -119,6 +119,9 @@ void broker_call_end(struct broker_call *k);
 /* A request of @type with all else 0. */
 struct broker_request broker_request_of(enum broker_type type);
 
+/** broker_probe() - does a broker answer at @path? 0 or -errno. Waits for it. */
+int broker_probe(const char *path);
+
 struct lease;
 /**
  * broker_take() - the rest of lease_take(), by the broker at @path. Waits for its

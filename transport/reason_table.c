@@ -365,7 +365,8 @@ const struct reason reasons[REASON_COUNT] = {
 	[REASON_NO_PRIVILEGE] = {
 		.name = "no-cap-net-admin",
 		.text = "{what} {nic} needs CAP_NET_ADMIN",
-		.remedy = "run as root or with that capability",
+		.remedy = "run as root or with that capability, or start the "
+			  "broker, devmemd(8)",
 		.meaning = "The kernel lets only administrators of the network "
 			   "bind memory and steer flows.",
 	},
