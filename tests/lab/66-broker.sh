@@ -18,7 +18,7 @@ start_broker()	# HOST
 	before=$(grep -c ready "$run_dir/$1.log")
 	ip netns exec "$1" "$devmemd" --socket "$run_dir/$1.sock" \
 		--policy "$policy" --state "$run_dir/$1.state" \
-		2>>"$run_dir/$1.log" &
+		--guard "$NCCL_DEVMEM_GUARD" 2>>"$run_dir/$1.log" &
 	broker[$1]=$!
 	wait_for 5 ready "$1" "$before" || fail "the broker of $1 does not start"
 }
@@ -131,6 +131,28 @@ two_nics()
 	quiet_soon "the job has left something"
 }
 t "two NICs as one device" 60 two_nics
+
+# As the job sees it: without the broker its want of privilege is the fault.
+doctor()
+{
+	local doctor=(setpriv --reuid $user_a --regid $user_a --clear-groups
+		      --bounding-set -all --inh-caps -all
+		      "$LAB_BUILD/tools/devmemctl" doctor --all dm0a)
+
+	prepare
+	export NCCL_NET_PLUGIN=devmem LD_LIBRARY_PATH=$LAB_BUILD/plugin
+	NCCL_DEVMEM_BROKER=$run_dir/h0.sock in_host h0 "${doctor[@]}" >"$log" || true
+	cat "$log"
+	grep -q "by the broker at $run_dir/h0.sock" "$log" ||
+		fail "it does not see the broker"
+	grep -q "^dm0a: receive by devmem: yes" "$log" || fail "it is not live"
+	kill_broker KILL h0
+	NCCL_DEVMEM_BROKER=$run_dir/h0.sock in_host h0 "${doctor[@]}" >"$log" || true
+	cat "$log"
+	grep -q "no, because .*needs CAP_NET_ADMIN" "$log" ||
+		fail "it does not say what is missing"
+}
+t "the doctor sees it" 30 doctor
 
 not_in_the_policy()
 {
@@ -369,7 +391,7 @@ t "hostile clients" 240 hostile
 
 # ---- killed at any moment ---------------------------------------------------
 
-someone_killed()	# job, broker or both
+someone_killed()	# job, broker, both, or for-good: nobody starts the broker again
 {
 	local round i delay
 
@@ -391,9 +413,10 @@ someone_killed()	# job, broker or both
 		fi
 		for i in 0 1; do
 			wait "${ranks[i]}" 2>/dev/null
-			[ "$1" = job ] || start_broker h$i
+			[[ $1 == @(job|for-good) ]] || start_broker h$i
 		done
 		quiet_soon "round $round: something is left"
+		[ "$1" != for-good ] || { start_broker h0; start_broker h1; }
 	done
 	user_bench $user_a allreduce -b 64K -e 64K -n 1 -w 0
 	expect_right
@@ -403,6 +426,7 @@ someone_killed()	# job, broker or both
 t "the job is killed" 120 someone_killed job
 t "the broker is killed" 120 someone_killed broker
 t "job and broker are killed" 120 someone_killed both
+t "job and broker are killed for good" 120 someone_killed for-good
 
 # A process goes on to make connections by devmem, whatever befalls the broker.
 started_anew()	# SIGNAL...
