@@ -240,10 +240,14 @@ static int progress(struct devmem_conn *c)
 static int request_over(struct devmem_conn *c, const struct devmem_request *r,
 			int *rc)
 {
+	/*
+	 * What has come before the connection ended still counts. Asked first: a
+	 * GPU may be done with it between the two.
+	 */
+	bool gathering = c->err && !c->is_sender && rx_gathering(c, r);
 	bool done = request_done(c, r);
 
-	/* What has come before the connection ended still counts. */
-	if (!done && (!c->err || (!c->is_sender && rx_gathering(c, r))))
+	if (!done && (!c->err || gathering))
 		return -EAGAIN;
 	if (done && c->rx.unpack)
 		done = !rx_unpack_done(c, r);

@@ -6,6 +6,7 @@
  */
 #include "gpu_test.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <list>
@@ -370,6 +371,68 @@ TEST_P(Messages, ReleasedUnderWay)
 	EXPECT_EQ(devmem_mr_release(receiver, to_mr), 0);
 	from.reset();
 	to.reset(); /* the stand-in refuses copies from and to there */
+}
+
+/* An engine that is done between two looks, each time that it is asked. */
+struct {
+	const struct gather_ops *ops;
+	std::atomic<uint64_t> seen;
+} real;
+
+uint64_t done_by_now(struct gather_engine *e, int *err)
+{
+	return real.seen.exchange(real.ops->done(e, err));
+}
+
+TEST_P(Messages, WhatHasComeCountsWheneverTheGpuIsDone)
+{
+	if (GetParam() != GATHERED)
+		GTEST_SKIP() << "no GPU gathers";
+	static struct gather_ops ops;
+	real.ops = gpu->gather->ops;
+	real.seen = 0;
+	ops = *real.ops;
+	ops.done = done_by_now;
+	gpu->gather->ops = &ops;
+	for (int round = 0; round < 20; round++) {
+		struct devmem_request *out, *in, *more;
+		int sent = -EAGAIN, got = -EAGAIN, none = -EAGAIN;
+
+		start();
+		register_all();
+		ASSERT_EQ(devmem_recv(receiver, to->address(), size, to_mr,
+				      &in),
+			  0);
+		ASSERT_EQ(devmem_recv(receiver, to->address(), size, to_mr,
+				      &more),
+			  0);
+		ASSERT_EQ(devmem_send(sender, from->address(), 1 << 20,
+				      from_mr, &out),
+			  0);
+		ASSERT_TRUE(wait_until([&] {
+			if (got == -EAGAIN)
+				got = devmem_test(in, nullptr);
+			sent = devmem_test(out, nullptr);
+			return sent != -EAGAIN;
+		}));
+		EXPECT_EQ(sent, 0);
+		devmem_conn_close(sender);
+		sender = nullptr;
+		ASSERT_TRUE(wait_until([&] {
+			if (got == -EAGAIN)
+				got = devmem_test(in, nullptr);
+			if (none == -EAGAIN)
+				none = devmem_test(more, nullptr);
+			return got != -EAGAIN && none != -EAGAIN;
+		}));
+		ASSERT_EQ(got, 0) << "round " << round;
+		EXPECT_LT(none, 0);
+		devmem_conn_close(receiver);
+		receiver = nullptr;
+		devmem_close(ctx);
+		ctx = nullptr;
+	}
+	gpu->gather->ops = real.ops;
 }
 
 TEST_P(Messages, AGpuThatFailsEndsBoth)
