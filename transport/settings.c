@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "devnl.h"
-#include "reason.h"
 #include "guard.h"
+#include "reason.h"
 #include "restore.h"
 #include "settings.h"
 #include "uapi.h"
@@ -298,6 +298,7 @@ out:
 
 void settings_rss_restore(struct nic_settings *s)
 {
+	bool bound[NICFILE_QUEUES] = { false };
 	uint32_t *table;
 	size_t count = 0;
 	int rc;
@@ -307,11 +308,17 @@ void settings_rss_restore(struct nic_settings *s)
 	table = calloc(ETH_MAX_INDIR, sizeof(*table));
 	rc = table ? eth_indir_get(s->ifname, table, ETH_MAX_INDIR, &count) :
 		     -ENOMEM;
-	/* What somebody else has changed since is theirs. */
+	/*
+	 * What somebody else has changed since is theirs, and a queue that is
+	 * bound is, too: packets of all the host would be put into their memory.
+	 * It comes back when they end, by the NIC's file.
+	 */
+	bound_queues(s->ifindex, bound);
 	for (size_t i = 0; !rc && i < s->indir_count; i++) {
 		const struct indir_change *c = &s->indir[i];
 
-		if (c->at < count && table[c->at] == c->is)
+		if (c->at < count && table[c->at] == c->is &&
+		    !(c->was < NICFILE_QUEUES && bound[c->was]))
 			table[c->at] = c->was;
 	}
 	rc = rc ?: eth_indir_set(s->ifname, table, count);
