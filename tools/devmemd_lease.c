@@ -84,10 +84,36 @@ static struct held *free_held(struct devmemd *d)
 	return NULL;
 }
 
+/*
+ * Queues whose lease we have not seen end, since its rules, and its changes of RSS,
+ * are still there: packets of others would be the next one's. A holder who lets go
+ * while we take queues for another makes such ones.
+ */
+static void mark_queues(const struct devmemd *d, unsigned int ifindex,
+			bool *queue)
+{
+	for (unsigned int i = 0; i < LEASES_MAX; i++) {
+		const struct held *h = &d->held[i];
+
+		if (!h->used || h->lease.ifindex != ifindex)
+			continue;
+		for (unsigned int k = 0; k < h->lease.queues; k++)
+			if (h->lease.queue[k] < LEASE_QUEUES_MAX)
+				queue[h->lease.queue[k]] = true;
+	}
+}
+
 int lease_bind(struct devmemd *d, struct client *c,
 	       const struct broker_request *q, int dmabuf_fd, struct held **out,
 	       struct why *w)
 {
+	bool avoid[LEASE_QUEUES_MAX] = { false };
+	const struct lease_want want = {
+		.queues = q->queues,
+		.manual = q->manual,
+		.guard = d->guard,
+		.avoid = avoid,
+	};
 	struct devmem_nic_props nic;
 	struct held *h;
 	int rc;
@@ -108,8 +134,8 @@ int lease_bind(struct devmemd *d, struct client *c,
 	memset(h, 0, sizeof(*h));
 	if (getrandom(h->token, sizeof(h->token), 0) != sizeof(h->token))
 		return why(w, -EIO, "no random numbers");
-	rc = lease_take(&nic, q->queues, q->manual, d->guard, dmabuf_fd,
-			&h->lease, w);
+	mark_queues(d, nic.ifindex, avoid);
+	rc = lease_take(&nic, &want, dmabuf_fd, &h->lease, w);
 	if (rc)
 		return rc;
 	h->used = true;

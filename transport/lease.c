@@ -81,12 +81,13 @@ int lease_probe(const struct devmem_nic_props *nic, bool manual, struct why *w)
 
 /* The highest queues that are free, never the first; how many were found. */
 static unsigned int pick_queues(const bool *bound, unsigned int count,
-				unsigned int want, unsigned int *queue)
+				const struct lease_want *want,
+				unsigned int *queue)
 {
 	unsigned int n = 0;
 
-	for (unsigned int q = count; q-- > 1 && n < want;)
-		if (!bound[q])
+	for (unsigned int q = count; q-- > 1 && n < want->queues;)
+		if (!bound[q] && !(want->avoid && want->avoid[q]))
 			queue[n++] = q;
 	return n;
 }
@@ -110,8 +111,8 @@ static int bind_failed(struct lease *l, int err, struct why *w)
  * queue. Somebody else may take the same queues meanwhile; the kernel decides
  * (-EEXIST), and the loser looks for others.
  */
-static int bind_queues(struct lease *l, unsigned int queues, int dmabuf_fd,
-		       struct why *w)
+static int bind_queues(struct lease *l, const struct lease_want *want,
+		       int dmabuf_fd, struct why *w)
 {
 	bool *bound = calloc(LEASE_QUEUES_MAX, sizeof(*bound));
 	int rc = -ENOMEM;
@@ -125,7 +126,7 @@ static int bind_queues(struct lease *l, unsigned int queues, int dmabuf_fd,
 				 &count, w);
 		if (rc)
 			break;
-		l->queues = pick_queues(bound, count, queues, l->queue);
+		l->queues = pick_queues(bound, count, want, l->queue);
 		if (!l->queues) {
 			rc = reason(w, -EUSERS, REASON_QUEUES_TAKEN,
 				    .nic = l->ifname);
@@ -154,8 +155,8 @@ static void lease_init(struct lease *l, const struct devmem_nic_props *nic)
 	l->ifindex = nic->ifindex;
 }
 
-int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
-	       bool manual, const char *guard, int dmabuf_fd, struct lease *l,
+int lease_take(const struct devmem_nic_props *nic,
+	       const struct lease_want *want, int dmabuf_fd, struct lease *l,
 	       struct why *w)
 {
 	int rc;
@@ -164,12 +165,12 @@ int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
 	rc = lease_open_netdev(&l->netdev, w);
 	if (rc)
 		return rc;
-	guard_start(manual ? "off" : guard);
+	guard_start(want->manual ? "off" : want->guard);
 	l->guarded = true;
-	rc = settings_begin(&l->settings, nic, manual, w);
+	rc = settings_begin(&l->settings, nic, want->manual, w);
 	rc = rc ?: settings_ntuple_on(&l->settings, w);
 	rc = rc ?: settings_split_on(&l->settings, w);
-	rc = rc ?: bind_queues(l, queues, dmabuf_fd, w);
+	rc = rc ?: bind_queues(l, want, dmabuf_fd, w);
 	if (rc) {
 		lease_end(l);
 		return rc;
@@ -199,12 +200,16 @@ int lease_get(const struct devmem_nic_props *nic,
 	      const struct devmem_options *o, int dmabuf_fd, struct lease *l,
 	      struct why *w)
 {
+	const struct lease_want want = {
+		.queues = o->queues,
+		.manual = o->nic_manual,
+		.guard = o->guard,
+	};
 	const char *path = broker_choose(o->broker, false);
 	int rc;
 
 	if (!path) {
-		rc = lease_take(nic, o->queues, o->nic_manual, o->guard,
-				dmabuf_fd, l, w);
+		rc = lease_take(nic, &want, dmabuf_fd, l, w);
 		/* The capability may be that of a container's own users. */
 		if (rc == -EPERM)
 			path = broker_choose(o->broker, true);

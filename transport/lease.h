@@ -45,14 +45,22 @@ int lease_open_netdev(struct devnl_family *f, struct why *w);
 /** lease_probe() - look for an obstacle without changing anything. */
 int lease_probe(const struct devmem_nic_props *nic, bool manual, struct why *w);
 
+struct lease_want {
+	unsigned int queues; /* at most */
+	bool manual;	     /* change no setting of the NIC */
+	const char *guard;   /* which one to start, see guard.h */
+	/* LEASE_QUEUES_MAX of them that are not to be taken, or NULL. */
+	const bool *avoid;
+};
+
 /**
- * lease_take() - header split and flow rules on, RSS off at most @queues queues,
- * and @dmabuf_fd bound to them. @manual: change no setting of the NIC. On failure
- * everything is as before and @w says why; -EBUSY: somebody else is at it, try
- * again. @guard: which one to start, see guard.h. Blocks for as long as the NIC takes, and up to two seconds for others.
+ * lease_take() - header split and flow rules on, RSS off some queues, and
+ * @dmabuf_fd bound to them. On failure everything is as before and @w says why;
+ * -EBUSY: somebody else is at it, try again. Blocks for as long as the NIC takes,
+ * and up to two seconds for others.
  */
-int lease_take(const struct devmem_nic_props *nic, unsigned int queues,
-	       bool manual, const char *guard, int dmabuf_fd, struct lease *l,
+int lease_take(const struct devmem_nic_props *nic,
+	       const struct lease_want *want, int dmabuf_fd, struct lease *l,
 	       struct why *w);
 /**
  * lease_get() - the same for a process with options @o: by a broker where they,
