@@ -253,14 +253,37 @@ int rule_add(struct devmemd *d, struct client *c, struct held *h,
 	return 0;
 }
 
-/* Its place may have another's by now: whoever was killed in between knows not. */
-static void delete_from_nic(const struct held *h, uint32_t location)
+/*
+ * 0 also if its place has another's by now: whoever was killed, or stopped, while
+ * a process of root's has put the NIC in order knows not.
+ */
+static int delete_from_nic(const struct held *h, const struct rule *r)
 {
+	struct eth_flow flow = { .src = &r->from, .dst = &r->to };
 	uint64_t queue;
 
-	if (!eth_rule_queue(h->lease.ifname, location, &queue) &&
-	    has_queue(&h->lease, queue))
-		eth_rule_delete(h->lease.ifname, location);
+	if (eth_rule_is(h->lease.ifname, r->location, &flow, r->whole_port,
+			&queue) ||
+	    !has_queue(&h->lease, queue))
+		return 0;
+	return eth_rule_delete(h->lease.ifname, r->location);
+}
+
+/* One that the NIC does not give up keeps its port: it still takes its packets. */
+static int drop_rule(struct devmemd *d, struct rule *r)
+{
+	int rc;
+
+	r->used = false;
+	state_write(d);
+	rc = delete_from_nic(&d->held[r->lease], r);
+	if (!rc) {
+		let_port_go(d, r->port);
+		return 0;
+	}
+	r->used = true;
+	state_write(d);
+	return rc;
 }
 
 int rule_delete(struct devmemd *d, struct held *h, uint32_t location,
@@ -268,15 +291,15 @@ int rule_delete(struct devmemd *d, struct held *h, uint32_t location,
 {
 	for (unsigned int i = 0; i < RULES_MAX; i++) {
 		struct rule *r = &d->rule[i];
+		int rc;
 
 		if (!r->used || &d->held[r->lease] != h ||
 		    r->location != location)
 			continue;
-		r->used = false;
-		state_write(d);
-		delete_from_nic(h, location);
-		let_port_go(d, r->port);
-		return 0;
+		rc = drop_rule(d, r);
+		return rc ? why(w, rc, "%s does not delete rule %u: %s",
+				h->lease.ifname, location, strerror(-rc)) :
+			    0;
 	}
 	return why(w, -ENOENT, "rule %u is not of that lease", location);
 }
@@ -289,7 +312,7 @@ void rules_delete_all(struct devmemd *d, struct held *h)
 		if (!r->used || &d->held[r->lease] != h)
 			continue;
 		r->used = false;
-		delete_from_nic(h, r->location);
+		delete_from_nic(h, r);
 		let_port_go(d, r->port);
 	}
 }

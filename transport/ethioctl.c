@@ -200,6 +200,31 @@ int eth_rule_queue(const char *ifname, uint32_t location, uint64_t *queue)
 	return rc;
 }
 
+int eth_rule_is(const char *ifname, uint32_t location,
+		const struct eth_flow *flow, bool whole_port, uint64_t *queue)
+{
+	struct ethtool_rxnfc cmd = { .cmd = ETHTOOL_GRXCLSRULE };
+	struct ethtool_rx_flow_spec want;
+	const uint8_t *has = cmd.fs.h_u.hdata, *value = want.h_u.hdata,
+		      *mask = want.m_u.hdata;
+	int rc = flow_spec(flow, !whole_port, &want);
+
+	if (rc)
+		return rc;
+	cmd.fs.location = location;
+	rc = eth_ioctl(ifname, &cmd);
+	if (rc)
+		return rc;
+	if (cmd.fs.flow_type != want.flow_type)
+		return -ENOENT;
+	/* Its mask is left alone: not every driver tells of it. */
+	for (size_t i = 0; i < sizeof(want.h_u.hdata); i++)
+		if ((has[i] ^ value[i]) & mask[i])
+			return -ENOENT;
+	*queue = cmd.fs.ring_cookie;
+	return 0;
+}
+
 /* A place in the table that holds no rule, for drivers that want it named. */
 static int free_location(const char *ifname, uint32_t *location)
 {

@@ -49,6 +49,12 @@ int eth_rule_delete(const char *ifname, uint32_t location);
 int eth_rules_get(const char *ifname, uint32_t *location, size_t cap,
 		  size_t *count);
 int eth_rule_queue(const char *ifname, uint32_t location, uint64_t *queue);
+/**
+ * eth_rule_is() - is the rule there the one that eth_rule_insert() has made of
+ * @flow and @whole_port? 0: yes, and it steers to *queue. -ENOENT: it is another.
+ */
+int eth_rule_is(const char *ifname, uint32_t location,
+		const struct eth_flow *flow, bool whole_port, uint64_t *queue);
 
 /**
  * eth_indir_get() - read the RSS indirection table: @cap entries of room in,

@@ -289,7 +289,43 @@ two_users()
 	kill -KILL "${holders[@]}"
 	quiet_soon "killed holders have left something"
 }
+rules_are() { [[ $(nic_state h0 dm0a) == *"rules=$1 "* ]]; }
 t "one user and another" 60 two_users
+
+# A process of root's takes queues of a job that has ended, before the broker knows:
+# then neither RSS nor the rules there are the broker's to mend.
+taken_by_root()
+{
+	local root i
+
+	prepare
+	hold $user_a 2
+	ask $user_a rule "$token" 7 listen 10.0.0.1 6000
+	expect_said 0
+	kill -STOP "${broker[h0]}"
+	kill -KILL "$holder"
+	wait "$holder" 2>/dev/null
+	NCCL_DEVMEM_GUARD=off ip netns exec h0 "$LAB_BUILD/tests/lab/hold" \
+		>"$log" 2>&1 &
+	root=$!
+	wait_for 5 grep -q ready "$log" || fail "root's process gets no queues"
+	in_host h0 ethtool -N dm0a flow-type tcp4 dst-ip 10.0.0.1 \
+		dst-port 7777 action 7 || fail "no rule"
+	in_host h0 "$nicstate" dm0a rules
+	kill -CONT "${broker[h0]}"
+	wait_for 5 grep -q "lease ends" "$run_dir/h0.log" ||
+		fail "the broker does not see that the lease is over"
+	ask 0 status
+	[[ $(nic_state h0 dm0a) == *bound=6,7* ]] || fail "root's has other queues"
+	for i in $(in_host h0 "$nicstate" dm0a indir); do
+		[[ $i != [67] ]] || fail "RSS uses bound queue $i"
+	done
+	rules_are 1 || fail "the rule of root's process is gone"
+	kill -TERM $root
+	wait $root
+	quiet_soon "something is left"
+}
+t "queues that are taken before the broker knows" 30 taken_by_root
 
 # The socket that keeps the binding is root's, but is of no use.
 netlink_socket()
