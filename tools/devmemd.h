@@ -58,7 +58,8 @@ struct rule {
 	struct sockaddr_storage from, to;
 	/*
 	 * The listening socket: as long as the rule is there nobody else may get
-	 * the port. Index, or -1 after a restart.
+	 * the port. The job has the socket as well, and can make it listen no
+	 * more: then the rule goes. Index, or -1 after a restart.
 	 */
 	int port;
 };
@@ -97,6 +98,8 @@ void devmemd_step(struct devmemd *d, int max_ms);
 /* Lets go of everything; leases stay their holders'. */
 void devmemd_stop(struct devmemd *d);
 void client_drop(struct devmemd *d, struct client *c);
+/* Have rules_look() called when that socket ceases to listen. 0 or -errno. */
+int port_watch(const struct devmemd *d, int fd, unsigned int port);
 /* Who that is, for the policy; its groups are valid until the next call. */
 struct policy_peer client_peer(const struct client *c);
 
@@ -136,6 +139,8 @@ int rule_add(struct devmemd *d, struct client *c, struct held *h,
 int rule_delete(struct devmemd *d, struct held *h, uint32_t location,
 		struct why *w);
 void rules_delete_all(struct devmemd *d, struct held *h);
+/* Something has happened to a socket: delete rules for which it listens no more. */
+void rules_look(struct devmemd *d, unsigned int port);
 
 /* devmemd_state.c: the leases, in a file of the state folder. */
 

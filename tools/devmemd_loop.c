@@ -21,6 +21,7 @@
 /* What is waited for besides clients, beyond their numbers. */
 #define ID_LISTEN CLIENTS_MAX
 #define ID_SIGNAL (CLIENTS_MAX + 1)
+#define ID_PORT	  (CLIENTS_MAX + 2) /* and so on */
 
 struct policy_peer client_peer(const struct client *c)
 {
@@ -270,17 +271,25 @@ void devmemd_step(struct devmemd *d, int max_ms)
 			accept_clients(d);
 		else if (id == ID_SIGNAL)
 			on_signal(d);
+		else if (id >= ID_PORT)
+			rules_look(d, id - ID_PORT);
 		else
 			hear(d, &d->client[id]);
 	}
 	look(d, patience(d));
 }
 
-static int watch(const struct devmemd *d, int fd, uint32_t id)
+static int watch(const struct devmemd *d, int fd, uint32_t id, uint32_t events)
 {
-	struct epoll_event e = { .events = EPOLLIN, .data.u32 = id };
+	struct epoll_event e = { .events = events, .data.u32 = id };
 
 	return epoll_ctl(d->epoll_fd, EPOLL_CTL_ADD, fd, &e) ? -errno : 0;
+}
+
+/* Connections that come there are not ours: only the socket's end is told. */
+int port_watch(const struct devmemd *d, int fd, unsigned int port)
+{
+	return watch(d, fd, ID_PORT + port, EPOLLET);
 }
 
 static int signals_open(void)
@@ -325,8 +334,8 @@ int devmemd_serve(struct devmemd *d, int listen_fd)
 	rc = d->epoll_fd < 0 || d->signal_fd < 0 || d->spare_fd < 0 ? -EMFILE :
 								      0;
 	rc = rc ?: own_netns(&d->netns);
-	rc = rc ?: watch(d, d->signal_fd, ID_SIGNAL);
-	rc = rc ?: watch(d, d->listen_fd, ID_LISTEN);
+	rc = rc ?: watch(d, d->signal_fd, ID_SIGNAL, EPOLLIN);
+	rc = rc ?: watch(d, d->listen_fd, ID_LISTEN, EPOLLIN);
 	if (rc)
 		say("serving: %s%s", strerror(-rc),
 		    rc == -ENOPROTOOPT ? ": Linux 5.14 or later is needed" :

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "devmemd.h"
@@ -160,7 +161,7 @@ static struct rule *free_rule(struct devmemd *d)
 static int hold_port(struct devmemd *d, int fd)
 {
 	uint64_t cookie = u64_option(fd, SO_COOKIE);
-	int at = -ENFILE;
+	int at = -ENFILE, rc;
 
 	for (int i = 0; i < RULES_MAX; i++) {
 		struct port *p = &d->port[i];
@@ -174,21 +175,25 @@ static int hold_port(struct devmemd *d, int fd)
 	}
 	if (at < 0)
 		return at;
-	d->port[at] = (struct port){
-		.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0),
-		.cookie = cookie,
-		.users = 1,
-	};
-	if (d->port[at].fd >= 0)
-		return at;
-	d->port[at].users = 0;
-	return -errno;
+	fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	rc = port_watch(d, fd, (unsigned int)at);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	d->port[at] = (struct port){ .fd = fd, .cookie = cookie, .users = 1 };
+	return at;
 }
 
 static void let_port_go(struct devmemd *d, int at)
 {
-	if (at >= 0 && !--d->port[at].users)
-		close(d->port[at].fd);
+	if (at < 0 || --d->port[at].users)
+		return;
+	/* Closing does not do it: the job may have the socket, too. */
+	epoll_ctl(d->epoll_fd, EPOLL_CTL_DEL, d->port[at].fd, NULL);
+	close(d->port[at].fd);
 }
 
 static int insert(struct devmemd *d, struct held *h,
@@ -314,5 +319,32 @@ void rules_delete_all(struct devmemd *d, struct held *h)
 		r->used = false;
 		delete_from_nic(h, r);
 		let_port_go(d, r->port);
+	}
+}
+
+static bool listens_at(int fd, const struct sockaddr_storage *to)
+{
+	struct sockaddr_storage at = { 0 };
+	socklen_t len = sizeof(at);
+
+	return int_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1 &&
+	       !getsockname(fd, (void *)&at, &len) && addr_equal(&at, to);
+}
+
+void rules_look(struct devmemd *d, unsigned int port)
+{
+	const struct port *p = &d->port[port];
+
+	for (unsigned int i = 0; i < RULES_MAX && p->users; i++) {
+		struct rule *r = &d->rule[i];
+
+		if (!r->used || r->port != (int)port ||
+		    listens_at(p->fd, &r->to))
+			continue;
+		say_refusal(
+			"uid %u: a socket with a rule on %s does not listen "
+			"any more: the rule goes",
+			d->held[r->lease].uid, d->held[r->lease].lease.ifname);
+		drop_rule(d, r);
 	}
 }

@@ -286,6 +286,11 @@ two_users()
 	ask $user_b rule "$token" 5 listen 10.0.0.1 6000
 	expect_said 0
 
+	# Who makes the socket listen no more leaves the port to others.
+	ask $user_a rule "$one" "$queue" leave 10.0.0.1 6001
+	expect_said 0
+	wait_for 2 rules_are 1 || fail "A's rule is there without A's port"
+
 	kill -KILL "${holders[@]}"
 	quiet_soon "killed holders have left something"
 }

@@ -7,7 +7,8 @@
  *                                             socket of that try to have more
  *   broker-try SOCKET rule TOKEN QUEUE WHAT ADDRESS PORT [SECONDS]
  *                                             a rule for a socket of that kind:
- *                                             listen, bound, udp, unix, file
+ *                                             listen, leave (which then listens
+ *                                             no more), bound, udp, unix, file
  *   broker-try SOCKET unrule TOKEN LOCATION
  *   broker-try SOCKET status                  all leases that it tells of
  *   broker-try SOCKET bad WHAT                garbage, half, nofd, wrongfd, manyfds,
@@ -208,7 +209,8 @@ static int socket_like(const char *what, const char *address, const char *port)
 	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
 	if (bind(fd, (void *)&a, addr_len(&a)))
 		not_tried("bind");
-	if (!strcmp(what, "listen") && listen(fd, 1))
+	if ((!strcmp(what, "listen") || !strcmp(what, "leave")) &&
+	    listen(fd, 1))
 		not_tried("listen");
 	return fd;
 }
@@ -216,8 +218,8 @@ static int socket_like(const char *what, const char *address, const char *port)
 static int rule(char **arg)
 {
 	struct broker_request q = broker_request_of(BROKER_RULE_ADD);
+	int result, fd = socket_like(arg[2], arg[3], arg[4]);
 	struct broker_answer a;
-	int result;
 
 	read_token(arg[0], q.token);
 	q.queue = (uint32_t)atoi(arg[1]);
@@ -225,11 +227,11 @@ static int rule(char **arg)
 	q.port = 4711;
 	q.addr[0] = 10;
 	q.addr[3] = 77;
-	result = outcome(
-		ask(dial(), &q, socket_like(arg[2], arg[3], arg[4]), &a, NULL),
-		&a);
+	result = outcome(ask(dial(), &q, fd, &a, NULL), &a);
 	if (!result)
 		printf("location=%u\n", a.location);
+	if (!strcmp(arg[2], "leave"))
+		shutdown(fd, SHUT_RDWR);
 	fflush(stdout);
 	if (!result && arg[5])
 		sleep((unsigned int)atoi(arg[5]));

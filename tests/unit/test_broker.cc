@@ -442,6 +442,7 @@ struct BrokerRules : Broker {
 	void TearDown() override
 	{
 		d->held[0].used = d->held[1].used = false;
+		state_write(d.get());
 		close(listener);
 		Broker::TearDown();
 	}
@@ -517,6 +518,24 @@ TEST_F(BrokerRules, AreForSocketsThatListenThere)
 	EXPECT_NE(ask_anew(rule(), listener).find("1 rules"), std::string::npos);
 	for (int fd : {file, udp, tcp, local, wild, elsewhere})
 		close(fd);
+}
+
+/* The job has the socket, too, and could leave its port to others that way. */
+TEST_F(BrokerRules, GoWithTheirSocketsListening)
+{
+	sockaddr_storage to = address("127.0.0.1", port);
+	size_t before;
+
+	/* As from a file: loopback takes none. */
+	d->rule[0] = {true, 0, 9, false, address("10.0.0.0", 4711), to, -1};
+	EXPECT_EQ(ask_anew(rule(), listener), "given");
+	ASSERT_GE(d->rule[0].port, 0);
+	EXPECT_TRUE(d->rule[0].used);
+	before = open_files();
+	ASSERT_EQ(shutdown(listener, SHUT_RDWR), 0);
+	serve();
+	EXPECT_FALSE(d->rule[0].used);
+	EXPECT_EQ(open_files(), before - 1);
 }
 
 TEST_F(BrokerRules, StatusTellsOfOnesOwnLeases)
