@@ -142,6 +142,11 @@ void rules_delete_all(struct devmemd *d, struct held *h);
 /* Something has happened to a socket: delete rules for which it listens no more. */
 void rules_look(struct devmemd *d, unsigned int port);
 
+/* devmemd_diag.c */
+
+/* Has another user than @uid connections whose own end is @at? 1, 0, or -errno. */
+int others_connected(const struct sockaddr_storage *at, uid_t uid);
+
 /* devmemd_state.c: the leases, in a file of the state folder. */
 
 int state_open(struct devmemd *d);

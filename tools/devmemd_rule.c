@@ -92,6 +92,23 @@ static int check_listener(const struct devmemd *d, int fd, const char *ifname,
 	return 0;
 }
 
+/* Of a server that had the port before, as it may be shared with SO_REUSEADDR. */
+static int check_others(const struct sockaddr_storage *to, uid_t uid,
+			struct why *w)
+{
+	int rc = others_connected(to, uid);
+
+	if (rc < 0)
+		return why(w, rc,
+			   "who has connections at port %u cannot be told "
+			   "(inet_diag): %s",
+			   addr_port(to), strerror(-rc));
+	return rc ? why(w, -EADDRINUSE,
+			"port %u has connections of another user",
+			addr_port(to)) :
+		    0;
+}
+
 static int read_remote(const struct broker_request *q, sa_family_t family,
 		       struct sockaddr_storage *from, struct why *w)
 {
@@ -240,6 +257,7 @@ int rule_add(struct devmemd *d, struct client *c, struct held *h,
 		return 0;
 	}
 	rc = check_room(d, c, h, w);
+	rc = rc ?: check_others(&to, h->uid, w);
 	if (rc)
 		return rc;
 	r = free_rule(d);

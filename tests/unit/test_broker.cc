@@ -520,6 +520,41 @@ TEST_F(BrokerRules, AreForSocketsThatListenThere)
 		close(fd);
 }
 
+/* Which a server has that listens no more: its place can be taken. */
+TEST_F(BrokerRules, AreNotForConnectionsOfOthers)
+{
+	sockaddr_storage a = address("127.0.0.1", 0);
+	int server = socket(AF_INET, SOCK_STREAM, 0), on = 1, taken, mine;
+	int peer = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(a);
+
+	if (geteuid())
+		GTEST_SKIP() << "only root can be two users";
+	setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	ASSERT_EQ(bind(server, (sockaddr *)&a, addr_len(&a)), 0);
+	ASSERT_EQ(listen(server, 1), 0);
+	ASSERT_EQ(getsockname(server, (sockaddr *)&a, &len), 0);
+	ASSERT_EQ(connect(peer, (sockaddr *)&a, addr_len(&a)), 0);
+	/* Not accepted, it is nobody's; then it is another user's. */
+	EXPECT_EQ(ask_anew(rule(), server).find("lo took no rule"), 0u);
+	ASSERT_EQ(seteuid(12345), 0);
+	taken = accept(server, nullptr, nullptr);
+	ASSERT_EQ(seteuid(0), 0);
+	ASSERT_GE(taken, 0);
+	close(server);
+
+	mine = socket(AF_INET, SOCK_STREAM, 0);
+	setsockopt(mine, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	ASSERT_EQ(bind(mine, (sockaddr *)&a, addr_len(&a)), 0);
+	ASSERT_EQ(listen(mine, 1), 0);
+	EXPECT_NE(ask_anew(rule(), mine).find("connections of another user"),
+		  std::string::npos);
+	close(taken);
+	EXPECT_EQ(ask_anew(rule(), mine).find("lo took no rule"), 0u);
+	close(mine);
+	close(peer);
+}
+
 /* The job has the socket, too, and could leave its port to others that way. */
 TEST_F(BrokerRules, GoWithTheirSocketsListening)
 {
