@@ -63,6 +63,11 @@ static int check_limits(struct devmemd *d, const struct client *c,
 	if (!policy_allows(&d->policy, &peer, nic->name, &may))
 		return why(w, -EACCES, "%s does not allow uid %u queues of %s",
 			   d->policy_path, c->uid, nic->name);
+	/*
+	 * Queues that are free again keep no rule of those who had them. Not for
+	 * those whom the policy does not know: it takes its time.
+	 */
+	leases_look(d);
 	sum_up(d, c->uid, nic->ifindex, &has);
 	if (has.queues + queues > may.queues)
 		return why(w, -EDQUOT,
@@ -121,8 +126,6 @@ int lease_bind(struct devmemd *d, struct client *c,
 	rc = nic_describe(q->ifname, &nic);
 	if (rc)
 		return why(w, rc, "%s: %s", q->ifname, strerror(-rc));
-	/* Queues that are free again keep no rule of those who had them. */
-	leases_look(d);
 	rc = check_limits(d, c, &nic, q->queues, w);
 	rc = rc ?: check_dmabuf(dmabuf_fd, w);
 	if (rc)

@@ -15,7 +15,7 @@
 #include "devmemd.h"
 #include "sock.h"
 
-#define EVENTS	64
+#define EVENTS	(CLIENTS_MAX + 2)
 #define ACCEPTS 64
 #define GROUPS	1024
 /* What is waited for besides clients, beyond their numbers. */
@@ -161,14 +161,27 @@ static void accept_clients(struct devmemd *d)
 	}
 }
 
-/* One message: the others have theirs in between. */
-static void hear(struct devmemd *d, struct client *c)
+/* Who has had a turn. */
+struct turns {
+	uid_t uid[EVENTS];
+	unsigned int users;
+};
+
+/*
+ * One message, and one of each user in a turn: queues take a NIC its time, and
+ * who has many connections would have all of it. What is left is told of again.
+ */
+static void hear(struct devmemd *d, struct client *c, struct turns *had)
 {
 	struct broker_request q;
 	int fd, rc;
 
 	if (c->fd < 0)
 		return;
+	for (unsigned int i = 0; i < had->users; i++)
+		if (had->uid[i] == c->uid)
+			return;
+	had->uid[had->users++] = c->uid;
 	rc = broker_recv(c->fd, &q, sizeof(q), &fd);
 	if (rc == -EAGAIN)
 		return;
@@ -259,6 +272,7 @@ static void look(struct devmemd *d, int ms)
 void devmemd_step(struct devmemd *d, int max_ms)
 {
 	struct epoll_event event[EVENTS];
+	struct turns had = { .users = 0 };
 	int ms = patience(d), n;
 
 	if (max_ms >= 0 && (ms < 0 || max_ms < ms))
@@ -274,7 +288,7 @@ void devmemd_step(struct devmemd *d, int max_ms)
 		else if (id >= ID_PORT)
 			rules_look(d, id - ID_PORT);
 		else
-			hear(d, &d->client[id]);
+			hear(d, &d->client[id], &had);
 	}
 	look(d, patience(d));
 }

@@ -614,6 +614,31 @@ TEST_F(Broker, HasRoomForOthersWhateverOneDoes)
 		close(fd);
 }
 
+TEST_F(Broker, GivesEachUserATurnHoweverManyConnectionsItHas)
+{
+	broker_request q = broker_request_of(BROKER_STATUS);
+	std::vector<int> fds;
+	unsigned answers = 0;
+
+	for (int i = 0; i < 5; i++)
+		fds.push_back(dial());
+	serve();
+	for (int fd : fds)
+		ASSERT_EQ(broker_send(fd, &q, sizeof(q), -1), 0);
+	for (unsigned turn = 1; turn <= 5; turn++) {
+		devmemd_step(d.get(), 0);
+		for (int fd : fds) {
+			broker_answer a;
+			int got;
+
+			answers += !broker_recv(fd, &a, sizeof(a), &got);
+		}
+		EXPECT_EQ(answers, turn);
+	}
+	for (int fd : fds)
+		close(fd);
+}
+
 TEST_F(Broker, DropsWhoDoesNotReadItsAnswers)
 {
 	broker_request q = broker_request_of(BROKER_STATUS);
