@@ -81,12 +81,18 @@ int activation_socket(void)
 
 static int bind_path(int fd, const struct sockaddr_un *a)
 {
+	struct stat st;
 	int probe;
 
 	if (!bind(fd, (const void *)a, sizeof(*a)))
 		return 0;
 	if (errno != EADDRINUSE)
 		return -errno;
+	/* What is no socket refuses connections as well, and is not ours to remove. */
+	if (lstat(a->sun_path, &st))
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
 	/* Left by one that was killed? */
 	probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		       0);

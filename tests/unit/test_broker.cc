@@ -639,6 +639,27 @@ TEST_F(Broker, GivesEachUserATurnHoweverManyConnectionsItHas)
 		close(fd);
 }
 
+TEST(BrokerSocket, ReplacesNothingButASocket)
+{
+	char path[] = "/tmp/broker.XXXXXX";
+	int file = mkstemp(path), fd;
+	struct stat st;
+
+	EXPECT_EQ(listen_at(path), -ENOTSOCK);
+	EXPECT_EQ(stat(path, &st), 0) << "it was removed";
+	close(file);
+	unlink(path);
+	/* One that was left by somebody who was killed, and one that was not. */
+	fd = listen_at(path);
+	ASSERT_GE(fd, 0);
+	EXPECT_EQ(listen_at(path), -EADDRINUSE);
+	close(fd);
+	fd = listen_at(path);
+	EXPECT_GE(fd, 0);
+	close(fd);
+	unlink(path);
+}
+
 TEST_F(Broker, DropsWhoDoesNotReadItsAnswers)
 {
 	broker_request q = broker_request_of(BROKER_STATUS);
