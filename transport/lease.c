@@ -165,8 +165,10 @@ int lease_take(const struct devmem_nic_props *nic,
 	rc = lease_open_netdev(&l->netdev, w);
 	if (rc)
 		return rc;
-	guard_start(want->manual ? "off" : want->guard);
-	l->guarded = true;
+	/* Nor would "off" do: it goes for all that come while this one is there. */
+	if (!want->manual)
+		guard_start(want->guard);
+	l->guarded = !want->manual;
 	rc = settings_begin(&l->settings, nic, want->manual, w);
 	rc = rc ?: settings_ntuple_on(&l->settings, w);
 	rc = rc ?: settings_split_on(&l->settings, w);
