@@ -15,7 +15,7 @@
 #define POLICY_BYTES (64u << 10)
 #define POLICY_WHY   256
 
-/* Of one user, on one NIC: all leases together. */
+/* Of one user, on one NIC, all leases together; of rules on all NICs. */
 struct policy_limits {
 	unsigned int queues, leases, rules;
 };
