@@ -133,6 +133,7 @@ unsigned int lease_rules(const struct devmemd *d, const struct held *h);
 
 /* devmemd_rule.c */
 
+/* 1 if it is there already. */
 int rule_add(struct devmemd *d, struct client *c, struct held *h,
 	     const struct broker_request *q, int listen_fd, struct rule **out,
 	     struct why *w);

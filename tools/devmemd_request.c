@@ -86,25 +86,23 @@ static int do_status(struct devmemd *d, const struct client *c, uint32_t index,
 	return why(w, -ENOENT, "there are no more");
 }
 
-static int do_rule(struct devmemd *d, struct client *c,
-		   const struct broker_request *q, int fd,
-		   struct broker_answer *a, struct why *w)
+static struct held *find_lease(struct devmemd *d, const struct client *c,
+			       const struct broker_request *q, struct why *w)
 {
 	struct held *h = lease_find(d, c, q->token);
-	struct rule *r;
-	int rc;
 
 	/* The same for a foreign one: nobody learns what there is. */
 	if (!h)
-		return why(w, -ENOENT, "uid %u has no such lease", c->uid);
-	if (q->type == BROKER_RULE_DELETE)
-		return rule_delete(d, h, q->location, w);
-	rc = rule_add(d, c, h, q, fd, &r, w);
-	if (rc)
-		return rc;
-	a->location = r->location;
-	a->whole_port = r->whole_port;
-	return 0;
+		why(w, -ENOENT, "uid %u has no such lease", c->uid);
+	return h;
+}
+
+static int do_rule_delete(struct devmemd *d, const struct client *c,
+			  const struct broker_request *q, struct why *w)
+{
+	struct held *h = find_lease(d, c, q, w);
+
+	return h ? rule_delete(d, h, q->location, w) : -ENOENT;
 }
 
 static int answer(struct client *c, const struct broker_request *q,
@@ -144,6 +142,32 @@ static void do_bind(struct devmemd *d, struct client *c,
 	}
 }
 
+static void do_rule_add(struct devmemd *d, struct client *c,
+			const struct broker_request *q, int fd)
+{
+	struct broker_answer a = { 0 };
+	struct why w = { .text = "" };
+	struct held *h = find_lease(d, c, q, &w);
+	struct rule *r;
+	int rc = h ? rule_add(d, c, h, q, fd, &r, &w) : -ENOENT;
+	bool is_new = !rc;
+
+	if (rc >= 0) {
+		a.location = r->location;
+		a.whole_port = r->whole_port;
+		rc = 0;
+	} else {
+		say_refusal("refused: uid %u pid %d: %s", c->uid, (int)c->pid,
+			    w.text);
+	}
+	if (!answer(c, q, &a, rc, &w, -1))
+		return;
+	/* Who has given up will not delete what it knows nothing of. */
+	if (is_new)
+		rule_delete(d, h, r->location, &w);
+	client_drop(d, c);
+}
+
 void request_handle(struct devmemd *d, struct client *c,
 		    const struct broker_request *q, int fd)
 {
@@ -152,15 +176,21 @@ void request_handle(struct devmemd *d, struct client *c,
 	int rc = request_check(q, fd >= 0, &w);
 	bool nonsense = rc;
 
+	/* Of these two is taken back what the client does not hear of. */
 	if (!rc && q->type == BROKER_BIND_RX) {
 		do_bind(d, c, q, fd);
+		close(fd);
+		return;
+	}
+	if (!rc && q->type == BROKER_RULE_ADD) {
+		do_rule_add(d, c, q, fd);
 		close(fd);
 		return;
 	}
 	if (!rc && q->type == BROKER_STATUS)
 		rc = do_status(d, c, q->queue, &a, &w);
 	else if (!rc)
-		rc = do_rule(d, c, q, fd, &a, &w);
+		rc = do_rule_delete(d, c, q, &w);
 	if (fd >= 0)
 		close(fd);
 	if (rc && q->type != BROKER_STATUS)

@@ -254,7 +254,7 @@ int rule_add(struct devmemd *d, struct client *c, struct held *h,
 		/* We were started anew since, and have it from a file. */
 		if ((*out)->port < 0)
 			(*out)->port = hold_port(d, listen_fd);
-		return 0;
+		return 1;
 	}
 	rc = check_room(d, c, h, w);
 	rc = rc ?: check_others(&to, h->uid, w);

@@ -291,6 +291,14 @@ two_users()
 	expect_said 0
 	wait_for 2 rules_are 1 || fail "A's rule is there without A's port"
 
+	# A rule whose client has given up before it is made is nobody's.
+	kill -STOP "${broker[h0]}"
+	ask $user_a give-up "$one" "$queue" listen 10.0.0.1 6002
+	expect_said 0
+	kill -CONT "${broker[h0]}"
+	ask $user_a status	# after the other one, of the same user
+	rules_are 1 || fail "a rule is there that nobody asks for any more"
+
 	kill -KILL "${holders[@]}"
 	quiet_soon "killed holders have left something"
 }

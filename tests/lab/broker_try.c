@@ -9,6 +9,8 @@
  *                                             a rule for a socket of that kind:
  *                                             listen, leave (which then listens
  *                                             no more), bound, udp, unix, file
+ *   broker-try SOCKET give-up TOKEN QUEUE WHAT ADDRESS PORT
+ *                                             asks for one, and hangs up
  *   broker-try SOCKET unrule TOKEN LOCATION
  *   broker-try SOCKET status                  all leases that it tells of
  *   broker-try SOCKET bad WHAT                garbage, half, nofd, wrongfd, manyfds,
@@ -215,11 +217,9 @@ static int socket_like(const char *what, const char *address, const char *port)
 	return fd;
 }
 
-static int rule(char **arg)
+static struct broker_request rule_request(char **arg)
 {
 	struct broker_request q = broker_request_of(BROKER_RULE_ADD);
-	int result, fd = socket_like(arg[2], arg[3], arg[4]);
-	struct broker_answer a;
 
 	read_token(arg[0], q.token);
 	q.queue = (uint32_t)atoi(arg[1]);
@@ -227,6 +227,25 @@ static int rule(char **arg)
 	q.port = 4711;
 	q.addr[0] = 10;
 	q.addr[3] = 77;
+	return q;
+}
+
+static int give_up(char **arg)
+{
+	struct broker_request q = rule_request(arg);
+	int fd = socket_like(arg[2], arg[3], arg[4]);
+
+	if (broker_send(dial(), &q, sizeof(q), fd))
+		not_tried("asking");
+	return GIVEN;
+}
+
+static int rule(char **arg)
+{
+	int result, fd = socket_like(arg[2], arg[3], arg[4]);
+	struct broker_request q = rule_request(arg);
+	struct broker_answer a;
+
 	result = outcome(ask(dial(), &q, fd, &a, NULL), &a);
 	if (!result)
 		printf("location=%u\n", a.location);
@@ -402,9 +421,10 @@ static const struct {
 	int args;
 	int (*run)(char **arg);
 } commands[] = {
-	{ "hold", 2, hold },	 { "again", 3, again },	  { "rule", 5, rule },
-	{ "unrule", 2, unrule }, { "status", 0, status }, { "bad", 1, bad },
-	{ "fuzz", 2, fuzz },
+	{ "hold", 2, hold },	 { "again", 3, again },
+	{ "rule", 5, rule },	 { "give-up", 5, give_up },
+	{ "unrule", 2, unrule }, { "status", 0, status },
+	{ "bad", 1, bad },	 { "fuzz", 2, fuzz },
 };
 
 int main(int argc, char **argv)
