@@ -66,6 +66,8 @@ static struct stats_header *my_table(void)
 static void forget_parents(void)
 {
 	if (stats.pid && !is_mine()) {
+		if (stats.map.head && stats.map.fd >= 0)
+			close(stats.map.fd);
 		stats.users = 0;
 		stats.map.head = NULL; /* stays mapped: its connections count */
 		memset(stats.carried, 0, sizeof(stats.carried));
@@ -192,6 +194,7 @@ static void make_empty(struct stats_record *r, bool listed)
 	stats_record_begin(r);
 	memset((char *)r + from, 0, sizeof(*r) - from);
 	r->listed = listed;
+	r->counted_by = (uint32_t)getpid();
 	r->id = ++stats.opened;
 	set_state(r, STATS_MAKING);
 	record_end(r);
@@ -237,10 +240,16 @@ void stats_record_failed(struct stats_record *r, int err, const char *error)
 	record_end(r);
 }
 
+/* Not a parent's, which a child of fork() has as well and may close. */
+static struct stats_header *table_of(const struct stats_record *r)
+{
+	return r->counted_by == (uint32_t)getpid() ? my_table() : NULL;
+}
+
 /* Of a connection without a place in the table. Lock held. */
 static void close_unlisted(struct stats_record *r)
 {
-	struct stats_header *h = my_table();
+	struct stats_header *h = table_of(r);
 
 	if (h && state_of(r) == STATS_OPEN) {
 		h->unlisted--;
@@ -256,7 +265,7 @@ void stats_record_close(struct stats_record *r)
 	pthread_mutex_lock(&stats.lock);
 	if (!r->listed) {
 		close_unlisted(r);
-	} else if (my_table()) {
+	} else if (table_of(r)) {
 		stats_record_begin(r);
 		r->closed = wall_now();
 		set_state(r, state_of(r) == STATS_OPEN ? STATS_CLOSED :

@@ -55,9 +55,9 @@ struct stats_record {
 	uint32_t listed; /* it is in a table: the writer's */
 	int32_t err;	 /* negative errno, once it has failed */
 	uint32_t rails, flows;
-	int32_t gpu;	/* receiver: of the pool; -1: none */
-	uint32_t pools; /* receiver: bindings that it receives into */
-	uint32_t reserved;
+	int32_t gpu;		 /* receiver: of the pool; -1: none */
+	uint32_t pools;		 /* receiver: bindings that it receives into */
+	uint32_t counted_by;	 /* pid of who made it: the writer's */
 	uint64_t opened, closed; /* ns since 1970; 0: not */
 	uint32_t dmabuf[DEVMEM_MAX_RAILS];
 	char nic[72], peer[72];

@@ -223,6 +223,67 @@ TEST_F(Stats, AChildOfForkLeavesItsParentsAlone)
 	EXPECT_EQ(seen.record[0].state, uint32_t(STATS_OPEN));
 }
 
+/* Closing what it has from its parent, with statistics of its own by then. */
+TEST_F(Stats, AChildOfForkWithItsOwnLeavesItsParentsAlone)
+{
+	pid_t pid;
+	int status;
+
+	start();
+	exchange({100000});
+	pid = fork();
+	if (!pid) {
+		const int fds = count_fds();
+		struct devmem *own;
+
+		if (devmem_open(&options, &own))
+			_exit(1);
+		/* Its file for its parent's. */
+		if (count_fds() != fds)
+			_exit(2);
+		devmem_conn_close(sender);
+		devmem_conn_close(receiver);
+		devmem_close(own);
+		_exit(exists(shown_file(getppid())) ? 0 : 3);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	look();
+	ASSERT_EQ(seen.count, 2u);
+	EXPECT_EQ(seen.record[0].state, uint32_t(STATS_OPEN));
+	EXPECT_EQ(seen.record[1].state, uint32_t(STATS_OPEN));
+}
+
+TEST_F(Stats, AChildOfForkDoesNotMissWhatItsParentCountedElsewhere)
+{
+	std::vector<struct stats_record *> all;
+	pid_t pid;
+	int status;
+
+	stats_get(&options);
+	for (unsigned int i = 0; i <= STATS_RECORDS; i++) {
+		all.push_back(stats_record_new());
+		ASSERT_TRUE(all.back());
+		stats_record_begin(all.back());
+		stats_record_open(all.back());
+	}
+	pid = fork();
+	if (!pid) {
+		stats_get(&options);
+		stats_record_close(all.back());
+		look();
+		_exit(seen.head.unlisted);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	unlink(shown_file(pid).c_str());
+	look();
+	EXPECT_EQ(seen.head.unlisted, 1u);
+	for (struct stats_record *r : all)
+		stats_record_close(r);
+	stats_put();
+}
+
 TEST_F(Stats, TheFileOfAProcessThatWasKilledIsRemovedByTheNext)
 {
 	int pipes[2], status;
