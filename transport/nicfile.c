@@ -121,10 +121,17 @@ int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
 	return rc;
 }
 
+/* Closing alone would leave it to a child of fork() that has the file, too. */
+static void unlock_file(int fd)
+{
+	flock(fd, LOCK_UN);
+	close(fd);
+}
+
 void nicfile_unlock(struct nicfile *f)
 {
 	if (f->fd >= 0)
-		close(f->fd);
+		unlock_file(f->fd);
 	f->fd = -1;
 }
 
@@ -380,7 +387,7 @@ int nicfile_write(struct nicfile *f, const struct nic_original *o)
 		return -EIO;
 	}
 	/* Who waits for the old one's lock will see that it is not there. */
-	close(f->fd);
+	unlock_file(f->fd);
 	f->fd = fd;
 	return 0;
 }

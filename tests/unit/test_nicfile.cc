@@ -6,6 +6,7 @@
  */
 #include <gtest/gtest.h>
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -257,6 +258,33 @@ TEST_F(NicFileLock, EndsWithTheProcess)
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 	ASSERT_EQ(status, 0);
 	EXPECT_EQ(nicfile_lock(&file, 0, true), 0);
+}
+
+/* A loader of training data, say, that was started meanwhile, and stays. */
+TEST_F(NicFileLock, IsNotKeptByAChildOfFork)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	EXPECT_EQ(nicfile_write(&file, some_original().get()), 0);
+	nicfile_unlock(&file);
+	EXPECT_EQ(nicfile_lock(&file, 0, true), 0);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	nicfile_unlock(&file);
+	EXPECT_EQ(nicfile_lock(&file, 0, true), 0);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
 }
 
 TEST_F(NicFileLock, AFileThatOthersCanWriteIsNotBelieved)
