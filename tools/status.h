@@ -26,7 +26,7 @@ struct status_process {
 	enum stats_life life;
 	uint32_t owner; /* uid of the file */
 	bool foreign;	/* it names a process that is not its owner's */
-	char file[64];
+	char file[STATS_NAME];
 };
 
 /* A dma-buf bound to receive queues, by the kernel's word. */

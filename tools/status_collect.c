@@ -56,7 +56,7 @@ static void take_file(struct status *s, int dir, const char *name)
 		s->unreadable++;
 		return;
 	}
-	snprintf(p->file, sizeof(p->file), "%.63s", name);
+	snprintf(p->file, sizeof(p->file), "%.*s", STATS_NAME - 1, name);
 	identify(p);
 	/* 512 records were made room for; a process has a few, mostly. */
 	p->snap.record =

@@ -25,12 +25,19 @@ static void put_label(FILE *to, const char *name, const char *v)
 	fputc('"', to);
 }
 
+/*
+ * One series for each connection, whatever processes claim: pids of several
+ * namespaces may be the same, names of files are not. A series that is there twice
+ * would have the collector drop them all.
+ */
 static void put_labels(FILE *to, const struct status_process *p,
 		       const struct stats_record *r)
 {
 	put_label(to, "comm", p->snap.head.comm);
 	fprintf(to, ",conn=\"%" PRIu64 "\",", r->id);
 	put_label(to, "direction", r->sender ? "send" : "recv");
+	fputc(',', to);
+	put_label(to, "file", p->file + strlen(STATS_PREFIX));
 	fputc(',', to);
 	put_label(to, "nic", r->nic);
 	fputc(',', to);

@@ -22,6 +22,7 @@
 
 #define STATS_DIR    "/dev/shm"
 #define STATS_PREFIX "nccl-devmem-" /* then UID-PID */
+#define STATS_NAME   64		    /* bytes of such a name, with its end */
 #define STATS_MAGIC  "NCDVSTAT"
 /* Of all that is below; a reader of another version does not read on. */
 #define STATS_VERSION 1u

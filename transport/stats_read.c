@@ -19,8 +19,8 @@ static bool is_our_name(const char *name)
 {
 	size_t n = strlen(STATS_PREFIX);
 
-	return !strncmp(name, STATS_PREFIX, n) && name[n] &&
-	       !name[n + strspn(name + n, "-0123456789")];
+	return strlen(name) < STATS_NAME && !strncmp(name, STATS_PREFIX, n) &&
+	       name[n] && !name[n + strspn(name + n, "-0123456789")];
 }
 
 int stats_open_file(int dir, const char *name, uint32_t *uid)
@@ -145,6 +145,15 @@ static int read_record(stats_pread fn, void *arg, unsigned int i,
 	return 1;
 }
 
+/* A number is one connection's; whoever reads may count on that. */
+static bool is_again(const struct stats_snapshot *s, uint64_t id)
+{
+	for (unsigned int i = 0; i < s->count; i++)
+		if (s->record[i].id == id)
+			return true;
+	return false;
+}
+
 static int read_records(stats_pread fn, void *arg, struct stats_snapshot *s)
 {
 	s->count = 0;
@@ -156,7 +165,9 @@ static int read_records(stats_pread fn, void *arg, struct stats_snapshot *s)
 		if (rc < 0)
 			return rc;
 		s->torn += (unsigned int)rc;
-		if (!rc && (r->state == STATS_OPEN || r->state == STATS_CLOSED))
+		if (!rc &&
+		    (r->state == STATS_OPEN || r->state == STATS_CLOSED) &&
+		    !is_again(s, r->id))
 			s->count++;
 	}
 	return 0;

@@ -45,6 +45,10 @@ in_host h0 $devmemctl status dm0a >nic.text
 in_host h0 $devmemctl status --prometheus >h0.prom
 in_host h0 $devmemctl status --json --watch 1 --count 2 </dev/null >watch.json
 in_host h0 $devmemctl status --watch=1 -n 2 </dev/null >watch.text
+lie=/dev/shm/nccl-devmem-7-7
+cp "\$(ls /dev/shm/nccl-devmem-0-* | head -n 1)" \$lie
+in_host h0 $devmemctl status --prometheus >lie.prom
+rm \$lie
 chmod 755 . && ls -l /dev/shm >files
 setpriv --reuid 65534 --clear-groups $devmemctl status --json >other.json
 ! setpriv --reuid 65534 --clear-groups cat /dev/shm/nccl-devmem-* >stolen 2>&1
@@ -159,7 +163,7 @@ prometheus()
 		die "twice: $_" if $seen{"$name $labels"}++;
 		next unless $t eq "histogram";
 		if ($name =~ /_bucket$/) {
-			$labels =~ s/,?le="([^"]*)"// or die "no le: $_";
+			$labels =~ s/(?:^|,)le="([^"]*)"// or die "no le: $_";
 			my $le = $1;
 			my $l = $last{"$base $labels"} ||= [-1, 0];
 			die "buckets shrink: $_" if $v < $l->[1];
@@ -181,6 +185,9 @@ views()
 	paused "$status_dir/script"
 	expect_right
 	prometheus "$status_dir/h0.prom"
+	# One that claims to be the same process: no series is there twice.
+	prometheus "$status_dir/lie.prom"
+	grep -q 'file="7-7"' "$status_dir/lie.prom" || fail "the lie is not there"
 	grep -q '^nccl_devmem_bound_queues{nic="dm0a"} 2$' "$status_dir/h0.prom" ||
 		fail "no queues there"
 	grep -q '^nccl_devmem_completion_seconds_bucket{.*direction="recv",.*le="+Inf"} [1-9]' \

@@ -218,6 +218,19 @@ TEST(StatsRead, WhatIsOpenOrClosedIsRead)
 	stats_snapshot_free(&s);
 }
 
+TEST(StatsRead, OfTwoOfOneNumberOneIsRead)
+{
+	struct stats_snapshot s;
+	Image image(3);
+
+	image.record(2)->id = 1;
+	ASSERT_EQ(image.read(&s), 0);
+	ASSERT_EQ(s.count, 2u);
+	EXPECT_EQ(s.record[0].id, 1u);
+	EXPECT_EQ(s.record[1].id, 2u);
+	stats_snapshot_free(&s);
+}
+
 TEST(StatsRead, ARecordThatChangesMeanwhileIsReadAgain)
 {
 	const uint64_t at = sizeof(struct stats_header);
@@ -377,6 +390,12 @@ TEST(StatsRead, OnlyPlainFilesAreOpened)
 	close(fd);
 	EXPECT_EQ(stats_open_file(at, STATS_PREFIX "0-x", &uid), -EINVAL);
 	EXPECT_EQ(stats_open_file(at, "passwd", &uid), -EINVAL);
+	/* So long that two could be taken for one. */
+	EXPECT_EQ(stats_open_file(
+			  at,
+			  (STATS_PREFIX + std::string(STATS_NAME, '1')).c_str(),
+			  &uid),
+		  -EINVAL);
 	for (const char *name : {"0-1", "0-2", "0-4"})
 		unlinkat(at, (std::string(STATS_PREFIX) + name).c_str(), 0);
 	unlinkat(at, STATS_PREFIX "0-3", AT_REMOVEDIR);
