@@ -133,7 +133,10 @@ void check_pool(struct doctor *d, const struct devmem_nic_props *nic)
 	struct devnl_rings rings;
 	unsigned int ring;
 
-	devnl_rings_get(nic->ifindex, &rings);
+	if (devnl_rings_get(nic->ifindex, &rings)) {
+		doctor_skip(d, "the rings of %s cannot be read", nic->name);
+		return;
+	}
 	held = credit_held_by_rings(d->options.queues, rings.rx, 0);
 	niovs = d->options.pool_bytes / page;
 	if (niovs >= credit_least(held)) {

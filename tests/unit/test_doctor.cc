@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -177,6 +178,25 @@ void hangs(void *, void *)
 void leaves(void *, void *)
 {
 	_exit(0);
+}
+
+void talks(void *result, void *)
+{
+	printf("loaded\n");
+	fflush(stdout);
+	*(int *)result = 1;
+}
+
+/* It would be in the middle of what `doctor --json` prints. */
+TEST(DoctorChild, SaysNothingInOurAnswer)
+{
+	int result, rc;
+
+	testing::internal::CaptureStdout();
+	rc = doctor_in_child(talks, nullptr, &result, sizeof(result), 30);
+	EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+	EXPECT_EQ(rc, 0);
+	EXPECT_EQ(result, 1);
 }
 
 TEST(DoctorChild, AnswersOrIsDoneWith)
