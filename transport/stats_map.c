@@ -210,8 +210,9 @@ int stats_file_write(const char *path, const char *text, size_t n)
 	if (snprintf(part, sizeof(part), "%s.%d", path, getpid()) >=
 	    (int)sizeof(part))
 		return -ENAMETOOLONG;
-	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		  0644);
+	/* What is there is a dead process's, or a trap: never written to. */
+	unlink(part);
+	fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	rc = write_all(fd, text, n);

@@ -14,6 +14,7 @@
 
 extern "C" {
 #include "stats.h"
+#include "stats_map.h"
 #include "stats_proc.h"
 #include "stats_read.h"
 }
@@ -187,6 +188,34 @@ TEST_F(Stats, WhatIsNoPlainFileStays)
 	ASSERT_EQ(stat("/dev/null", &st), 0);
 	EXPECT_TRUE(S_ISCHR(st.st_mode));
 	EXPECT_EQ(logged.find("cannot be written"), std::string::npos);
+}
+
+/* In a folder like /tmp anybody may put a link where the name can be guessed. */
+TEST(StatsFile, AnothersFileBehindTheNameIsNotWrittenTo)
+{
+	char dir[] = "/tmp/devmem-stats-XXXXXX";
+	std::stringstream text, kept;
+
+	ASSERT_TRUE(mkdtemp(dir));
+	const std::string path = std::string(dir) + "/out";
+	const std::string mine = std::string(dir) + "/mine";
+	const std::string trap = path + "." + std::to_string(getpid());
+
+	std::ofstream(mine) << "kept";
+	for (bool symbolic : {false, true}) {
+		ASSERT_EQ(symbolic ? symlink(mine.c_str(), trap.c_str()) :
+				     link(mine.c_str(), trap.c_str()),
+			  0);
+		EXPECT_EQ(stats_file_write(path.c_str(), "new", 3), 0);
+	}
+	text << std::ifstream(path).rdbuf();
+	kept << std::ifstream(mine).rdbuf();
+	EXPECT_EQ(text.str(), "new");
+	EXPECT_EQ(kept.str(), "kept");
+	EXPECT_FALSE(exists(trap));
+	unlink(path.c_str());
+	unlink(mine.c_str());
+	EXPECT_EQ(rmdir(dir), 0);
 }
 
 TEST_F(Stats, ANameThatMakesNoSenseIsRefused)
