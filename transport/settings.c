@@ -236,12 +236,19 @@ static void plan_rss(struct nic_settings *s, uint32_t *table, size_t count,
 	}
 }
 
-static unsigned int lowest(const unsigned int *queue, unsigned int queues)
+/* RSS has to keep to the queues below: off these, and off those of others. */
+static unsigned int lowest(const struct nic_settings *s,
+			   const unsigned int *queue, unsigned int queues)
 {
+	bool bound[NICFILE_QUEUES] = { false };
 	unsigned int low = queue[0];
 
 	for (unsigned int i = 1; i < queues; i++)
 		low = queue[i] < low ? queue[i] : low;
+	bound_queues(s->ifindex, bound);
+	for (unsigned int i = 1; i < low && i < NICFILE_QUEUES; i++)
+		if (bound[i])
+			low = i;
 	return low;
 }
 
@@ -268,7 +275,7 @@ int settings_rss_avoid(struct nic_settings *s, const unsigned int *queue,
 	if (s->manual && s->indir_count) {
 		rc = reason(w, -EOPNOTSUPP, REASON_RSS_USES_QUEUE,
 			    .nic = s->ifname, .n = s->indir[0].was,
-			    .m = lowest(queue, queues));
+			    .m = lowest(s, queue, queues));
 		s->indir_count = 0;
 		goto out;
 	}

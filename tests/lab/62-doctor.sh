@@ -154,6 +154,26 @@ queues_taken()
 }
 t "queues that are all bound" 60 queues_taken
 
+# The command that keeps RSS off some queues does not put it on another job's.
+rss_beside_a_job()
+{
+	local pid=() i
+
+	make_pair
+	for i in 0 1; do
+		ip netns exec h0 "$LAB_BUILD/tests/lab/hold" >"$run_dir/hold$i" 2>&1 &
+		pid[i]=$!
+		wait_for 10 grep -q '^ready' "$run_dir/hold$i" || fail "no job $i"
+	done
+	kill -TERM "${pid[0]}"
+	wait "${pid[0]}" || fail "job 0 did not end well"
+	in_h0 rss_beside_a_job || fail "rss-uses-queue"
+	kill -TERM "${pid[1]}"
+	wait "${pid[1]}" || fail "job 1 did not end well"
+	resnapshot
+}
+t "RSS, beside a job" 30 rss_beside_a_job
+
 two_in_one_network()
 {
 	local mtu addr gro pair

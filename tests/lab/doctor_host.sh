@@ -90,6 +90,22 @@ queues_taken()
 	NCCL_DEVMEM_QUEUES=2 healthy "after: $fix"
 }
 
+# With a job in h0 that has queues below those that are free.
+rss_beside_a_job()
+{
+	local fix
+
+	export NCCL_DEVMEM_NIC_SETUP=manual
+	doctor
+	found rss-uses-queue || fail "rss-uses-queue was not found"
+	fix=$(value_of rss-uses-queue fix)
+	echo "rss-uses-queue: $fix"
+	eval "$fix" || fail "the command failed: $fix"
+	healthy "after: $fix"
+	"$DEVMEMCTL" status dm0a | grep "RSS kept off bound queues" ||
+		fail "RSS sends to the job's queues, after: $fix"
+}
+
 xdp()
 {
 	local fix reason
