@@ -10,6 +10,7 @@
  * only at those of its process: what it may put back is seen from the NIC alone
  * (transport/restore.h), so it cannot do too much, and cannot be told too little.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -51,6 +52,25 @@ static int pidfd_of(pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+/* Also where a container's seccomp does not let us use what the kernel has. */
+static void close_from(int first)
+{
+	struct dirent *e;
+	DIR *dir;
+
+	if (!syscall(SYS_close_range, first, ~0u, 0))
+		return;
+	dir = opendir("/proc/self/fd");
+	while (dir && (e = readdir(dir))) {
+		int fd = atoi(e->d_name);
+
+		if (fd >= first && fd != dirfd(dir))
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 /*
  * Nothing of the process's stays: no file, no folder, no signal, no share in its
  * being chosen when memory is short.
@@ -61,7 +81,7 @@ static void detach(void)
 				       SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM };
 	int fd;
 
-	syscall(SYS_close_range, GUARD_CHANNEL + 1, ~0u, 0);
+	close_from(GUARD_CHANNEL + 1);
 	setsid(); /* as it was started; also if not */
 	if (chdir("/"))
 		return;
@@ -184,8 +204,9 @@ static int start(pid_t pid)
 		return 1;
 	}
 	pidfd = watch(pid);
-	if (pidfd < 0 && errno == ENOSYS) {
-		say("the kernel has no pidfd");
+	if (pidfd < 0 && errno != ESRCH) {
+		snprintf(text, sizeof(text), "pidfd_open: %s", strerror(errno));
+		say(text);
 		return 1;
 	}
 	child = fork();

@@ -7,8 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -331,6 +334,81 @@ TEST_F(GuardProcess, IsNotAChildsOfFork)
 	ASSERT_EQ(waitpid(child, &status, 0), child);
 	EXPECT_EQ(status, 0);
 	EXPECT_EQ(guard_pid(), pid);
+}
+
+/* What an older container's seccomp does to what it does not know. */
+bool forbid(uint32_t nr)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog p = { sizeof(code) / sizeof(*code), code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p);
+}
+
+/* 77: such a filter cannot be; else what @then says. */
+template <typename Then> int forbidden(uint32_t nr, Then then)
+{
+	pid_t child = fork();
+	int status;
+
+	if (!child)
+		_exit(forbid(nr) ? then() : 77);
+	EXPECT_EQ(waitpid(child, &status, 0), child);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(GuardProcess, HasNothingOpenOfOursUnderSeccomp)
+{
+	int rc = forbidden(SYS_close_range, [] {
+		int fd[2];
+		char byte;
+
+		if (pipe(fd) || fcntl(fd[1], F_DUPFD, 200) != 200)
+			return 1;
+		if (start() <= 0)
+			return 2;
+		close(fd[1]);
+		close(200);
+
+		struct pollfd p = { fd[0], POLLIN, 0 };
+
+		if (poll(&p, 1, 2000) != 1 || read(fd[0], &byte, 1))
+			return 3;
+		return guard_pid() > 0 ? 0 : 4;
+	});
+
+	if (rc == 77)
+		GTEST_SKIP() << "no seccomp here";
+	EXPECT_EQ(rc, 0);
+}
+
+/* It must not take a process for dead that it cannot watch. */
+TEST_F(GuardProcess, SaysThatItMayNotWatch)
+{
+	static std::string said;
+	int rc = forbidden(SYS_pidfd_open, [] {
+		log_open(
+			[](void *, devmem_log_level, const char *, int,
+			   const char *text) { said += text; },
+			nullptr);
+		if (start() > 0)
+			return 1;
+		return said.find("pidfd_open: Operation not permitted") ==
+				       std::string::npos ?
+			       2 :
+			       0;
+	});
+
+	if (rc == 77)
+		GTEST_SKIP() << "no seccomp here";
+	EXPECT_EQ(rc, 0);
 }
 
 TEST_F(GuardProcess, OffIsNone)
