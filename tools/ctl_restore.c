@@ -64,6 +64,10 @@ static void print_owner(int32_t pid)
 	f = pid > 0 ? fopen(path, "re") : NULL;
 	if (f && fgets(name, sizeof(name), f))
 		name[strcspn(name, "\n")] = '\0';
+	/* Anybody's, by now: nothing that a terminal would obey. */
+	for (char *c = name; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	if (f)
 		fclose(f);
 	if (*name)
