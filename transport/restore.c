@@ -44,26 +44,43 @@ static bool rule_is_original(const struct nic_original *o, uint32_t rule)
 	return false;
 }
 
+/* 0: it is gone, whoever has removed it. */
+static int delete_rule(const char *ifname, uint32_t rule, unsigned int *deleted)
+{
+	uint64_t queue;
+	int rc = eth_rule_delete(ifname, rule);
+
+	*deleted += !rc;
+	return rc && !eth_rule_queue(ifname, rule, &queue) ? rc : 0;
+}
+
 /* Rules that came since and steer to such a queue: their owners are gone. */
-static unsigned int delete_rules(const char *ifname,
-				 const struct nic_original *o, const bool *to)
+static int delete_rules(const char *ifname, const struct nic_original *o,
+			const bool *to, unsigned int *deleted)
 {
 	uint32_t *rule = calloc(NICFILE_RULES, sizeof(*rule));
-	unsigned int deleted = 0;
 	size_t count = 0;
+	int rc = 0;
 
 	if (rule)
 		eth_rules_get(ifname, rule, NICFILE_RULES, &count);
 	for (size_t i = 0; i < count; i++) {
 		uint64_t queue;
+		int err;
 
-		if (!rule_is_original(o, rule[i]) &&
-		    !eth_rule_queue(ifname, rule[i], &queue) &&
-		    queue < NICFILE_QUEUES && to[queue])
-			deleted += !eth_rule_delete(ifname, rule[i]);
+		if (rule_is_original(o, rule[i]) ||
+		    eth_rule_queue(ifname, rule[i], &queue) ||
+		    queue >= NICFILE_QUEUES || !to[queue])
+			continue;
+		err = delete_rule(ifname, rule[i], deleted);
+		if (err && err != -ENODEV)
+			WARN("rule %u of %s could not be removed: %s; "
+			     "ethtool -N %s delete %u",
+			     rule[i], ifname, strerror(-err), ifname, rule[i]);
+		rc = rc ?: err;
 	}
 	free(rule);
-	return deleted;
+	return rc;
 }
 
 /* Entries that were such a queue, and are not. */
@@ -137,8 +154,9 @@ int restore_all(const char *ifname, unsigned int ifindex,
 
 	for (int i = 0; i < NICFILE_QUEUES; i++)
 		ours[i] = o->owner[i] != 0;
-	done->rules += delete_rules(ifname, o, ours);
-	rc = restore_rss(ifname, o, ours, &done->rss);
+	rc = delete_rules(ifname, o, ours, &done->rules);
+	err = restore_rss(ifname, o, ours, &done->rss);
+	rc = rc ?: err;
 	if (o->ntuple_changed) {
 		err = restore_ntuple(ifname);
 		done->ntuple = !err;
@@ -163,7 +181,8 @@ bool restore_unbound(const char *ifname, struct nic_original *o,
 	}
 	if (!any)
 		return false;
-	done->rules += delete_rules(ifname, o, left);
+	/* What fails is tried again when the last one goes. */
+	delete_rules(ifname, o, left, &done->rules);
 	restore_rss(ifname, o, left, &done->rss);
 	for (int i = 0; i < NICFILE_QUEUES; i++)
 		if (left[i])
