@@ -55,22 +55,29 @@ static int probe_rx(const struct devmem_nic_props *nic, char *say, size_t n)
 	return rc;
 }
 
+/* As the plugin gets its queues: one that is named is asked in any case. */
 void check_privileges(struct doctor *d, const struct devmem_nic_props *nic)
 {
-	const char *broker;
-	char say[160];
+	char say[160], text[256];
+	bool may = probe_rx(nic, say, sizeof(say)) != -EPERM;
+	const char *broker = broker_choose(d->options.broker, !may);
+	int rc = broker ? broker_probe(broker) : 0;
 
-	if (probe_rx(nic, say, sizeof(say)) != -EPERM) {
+	if (may && !broker) {
 		doctor_ok(d, "may bind memory and steer flows");
-		return;
-	}
-	broker = broker_choose(d->options.broker, true);
-	if (broker && !broker_probe(broker))
+	} else if (may && rc) {
+		snprintf(text, sizeof(text),
+			 "the broker at %s (NCCL_DEVMEM_BROKER) does not "
+			 "answer: %s",
+			 broker, strerror(-rc));
+		doctor_found(d, REASON_NONE, .detail = text);
+	} else if (broker && !rc) {
 		doctor_ok(d, "by the broker at %s, as far as its policy goes",
 			  broker);
-	else
+	} else {
 		doctor_found(d, REASON_NO_PRIVILEGE, .nic = nic->name,
 			     .what = "binding memory to queues of");
+	}
 }
 
 void check_bind_rx(struct doctor *d, const struct devmem_nic_props *nic)

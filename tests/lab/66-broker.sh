@@ -151,6 +151,11 @@ doctor()
 	cat "$log"
 	grep -q "no, because .*needs CAP_NET_ADMIN" "$log" ||
 		fail "it does not say what is missing"
+	# Root's processes ask a broker as well that they are told of.
+	NCCL_DEVMEM_BROKER=$run_dir/h0.sock in_host h0 \
+		"$LAB_BUILD/tools/devmemctl" doctor dm0a >"$log" || true
+	grep -q "receive .*no, because the broker at .*does not answer" "$log" ||
+		{ cat "$log"; fail "it does not see that the broker is missing"; }
 }
 t "the doctor sees it" 30 doctor
 
