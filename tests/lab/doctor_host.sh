@@ -31,6 +31,12 @@ value_of()	# REASON KEY
 
 found() { grep -q '"reason":.*"'"$1"'"' "$out"; }
 
+is()	# STATUS REASON
+{
+	[ "$status" = "$1" ] || fail "status $status, not $1"
+	found "$2" || fail "$2 was not found"
+}
+
 # A link that has just come up has a carrier a moment later.
 healthy()	# WHEN ARG...
 {
@@ -82,7 +88,7 @@ queues_taken()
 	local fix
 
 	doctor
-	[ "$status" = 3 ] && found queues-taken || fail "queues-taken was not found"
+	is 3 queues-taken
 	fix=$(value_of queues-taken fix)
 	echo "queues-taken: $fix"
 	eval "$fix" || fail "the command failed: $fix"
@@ -113,7 +119,7 @@ xdp()
 	"$XDP_ON" dm0a || fail "no XDP program"
 	for reason in xdp-attached bad-packing; do
 		doctor
-		[ "$status" != 0 ] && found "$reason" || fail "$reason was not found"
+		found "$reason" || fail "$reason was not found"
 		fix=$(value_of "$reason" fix)
 		echo "$reason: $fix"
 		eval "$fix" || fail "the command failed: $fix"
@@ -128,7 +134,7 @@ two_in_one_network()
 	local fix
 
 	doctor
-	[ "$status" = 1 ] && found arp-flux || fail "arp-flux was not found"
+	is 1 arp-flux
 	fix=$(value_of arp-flux fix)
 	eval "$fix" || fail "the command failed: $fix"
 	healthy "after: $fix"
@@ -170,13 +176,17 @@ fixes()
 	ip link set dm0a xdpgeneric off
 }
 
-mends_left()
+left()
 {
 	local fix
 
 	doctor
-	[ "$status" = 1 ] && found settings-left || fail "settings-left was not found"
+	is 1 settings-left
+	value_of settings-left text | grep -q 'changed (header split)' ||
+		fail "it does not say what has changed"
 	fix=$(value_of settings-left fix)
+	[ -n "$fix" ] || return 0
+	echo "settings-left: $fix"
 	eval "$fix" || fail "the command failed: $fix"
 	healthy "after: $fix"
 }
