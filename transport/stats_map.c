@@ -42,27 +42,27 @@ static int make_room(int fd, size_t bytes)
 	return 0;
 }
 
-/* A name that nobody has, with a file behind it: fd, or -errno. */
-static int make_file(struct stats_map *m)
+/*
+ * A name for the file, that nobody has. It had none until it was whole: we may be
+ * killed at any time, and what is not whole nobody could tell to be a dead one's.
+ */
+static int give_name(struct stats_map *m)
 {
-	int fd = -1, rc = 0;
+	char from[32], path[128], more[16] = "";
+	int rc = -EEXIST;
 
-	for (int i = 0; fd < 0 && i < NAMES; i++) {
-		char path[128], more[16] = "";
-
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", m->fd);
+	for (int i = 0; rc == -EEXIST && i < NAMES; i++) {
 		if (i)
 			snprintf(more, sizeof(more), "-%d", i);
 		snprintf(m->name, sizeof(m->name), STATS_PREFIX "%u-%d%s",
 			 geteuid(), getpid(), more);
 		snprintf(path, sizeof(path), STATS_DIR "/%s", m->name);
-		fd = open(path,
-			  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			  0600);
-		rc = fd < 0 ? -errno : 0;
-		if (rc && rc != -EEXIST)
-			break;
+		rc = linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ?
+			     -errno :
+			     0;
 	}
-	return fd < 0 ? rc : fd;
+	return rc;
 }
 
 static void remove_file(struct stats_map *m)
@@ -73,31 +73,6 @@ static void remove_file(struct stats_map *m)
 	unlink(path);
 	close(m->fd);
 	m->fd = -1;
-}
-
-static void *map_file(struct stats_map *m)
-{
-	void *at = MAP_FAILED;
-	int rc;
-
-	m->fd = make_file(m);
-	if (m->fd < 0) {
-		rc = m->fd;
-	} else {
-		rc = make_room(m->fd, sizeof(struct stats_header));
-		if (!rc) {
-			at = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE,
-				  MAP_SHARED, m->fd, 0);
-			rc = at == MAP_FAILED ? -errno : 0;
-		}
-		if (rc)
-			remove_file(m);
-	}
-	if (rc)
-		INFO("`devmemctl status` will not see this process: a file in " STATS_DIR
-		     ": %s",
-		     strerror(-rc));
-	return rc ? NULL : at;
 }
 
 static void fill_header(struct stats_header *h)
@@ -122,6 +97,35 @@ static void fill_header(struct stats_header *h)
 	memcpy(h->magic, STATS_MAGIC, sizeof(h->magic));
 }
 
+static void *map_file(struct stats_map *m)
+{
+	void *at = MAP_FAILED;
+	int rc;
+
+	m->fd = open(STATS_DIR, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	rc = m->fd < 0 ? -errno : make_room(m->fd, sizeof(struct stats_header));
+	if (!rc) {
+		at = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  m->fd, 0);
+		rc = at == MAP_FAILED ? -errno : 0;
+	}
+	if (!rc) {
+		fill_header(at);
+		rc = give_name(m);
+	}
+	if (!rc)
+		return at;
+	INFO("`devmemctl status` will not see this process: a file in " STATS_DIR
+	     ": %s",
+	     strerror(-rc));
+	if (at != MAP_FAILED)
+		munmap(at, MAP_BYTES);
+	if (m->fd >= 0)
+		close(m->fd);
+	m->fd = -1;
+	return NULL;
+}
+
 int stats_map_new(struct stats_map *m)
 {
 	void *at;
@@ -129,14 +133,15 @@ int stats_map_new(struct stats_map *m)
 	m->fd = -1;
 	stats_remove_stale();
 	at = map_file(m);
-	if (!at)
+	if (!at) {
 		at = mmap(NULL, MAP_BYTES, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (at == MAP_FAILED)
-		return -ENOMEM;
+		if (at == MAP_FAILED)
+			return -ENOMEM;
+		fill_header(at);
+	}
 	m->head = at;
 	m->record = (struct stats_record *)(m->head + 1);
-	fill_header(m->head);
 	return 0;
 }
 
