@@ -18,7 +18,7 @@ start_broker()	# HOST
 	before=$(grep -c ready "$run_dir/$1.log")
 	ip netns exec "$1" "$devmemd" --socket "$run_dir/$1.sock" \
 		--policy "$policy" --state "$run_dir/$1.state" \
-		--guard "$NCCL_DEVMEM_GUARD" 2>>"$run_dir/$1.log" &
+		--guard "${guard:-$NCCL_DEVMEM_GUARD}" 2>>"$run_dir/$1.log" &
 	broker[$1]=$!
 	wait_for 5 ready "$1" "$before" || fail "the broker of $1 does not start"
 }
@@ -509,9 +509,11 @@ started_anew()	# SIGNAL...
 t "a broker that is started anew, killed" 60 started_anew KILL KILL KILL
 t "a broker that is started anew, ended" 60 started_anew TERM TERM
 
-# The job ends while there is no broker; the next one finds out.
+# The job ends while there is no broker, and no guard; the next one finds out.
 ended_meanwhile()
 {
+	local guard=off
+
 	prepare
 	hold $user_a 2
 	ask $user_a rule "$token" 7 listen 10.0.0.1 6000
