@@ -15,6 +15,7 @@
 
 #include "devmemd.h"
 #include "ethioctl.h"
+#include "nicfile.h"
 #include "sock.h"
 
 static int int_option(int fd, int level, int name)
@@ -213,6 +214,35 @@ static void let_port_go(struct devmemd *d, int at)
 	close(d->port[at].fd);
 }
 
+/*
+ * A rule for the flow that steers to a queue of the lease already: who made it was
+ * killed before it could note that, and its client asks again.
+ */
+static bool find_on_nic(const struct held *h, const struct eth_flow *flow,
+			struct rule *r)
+{
+	const char *nic = h->lease.ifname;
+	uint32_t *location = calloc(NICFILE_RULES, sizeof(*location));
+	bool found = false;
+	size_t count = 0;
+
+	if (location)
+		eth_rules_get(nic, location, NICFILE_RULES, &count);
+	/* The exact ones first: each is also one for its whole port. */
+	for (int whole = 0; whole < 2 && !found; whole++)
+		for (size_t i = 0; i < count && !found; i++) {
+			uint64_t queue;
+
+			found = !eth_rule_is(nic, location[i], flow, whole,
+					     &queue) &&
+				has_queue(&h->lease, queue);
+			r->location = location[i];
+			r->whole_port = whole;
+		}
+	free(location);
+	return found;
+}
+
 static int insert(struct devmemd *d, struct held *h,
 		  const struct broker_request *q, int listen_fd, struct rule *r,
 		  struct why *w)
@@ -226,7 +256,7 @@ static int insert(struct devmemd *d, struct held *h,
 			   strerror(-r->port));
 	rc = lease_rule_add(&h->lease, &flow, q->queue, &r->location,
 			    &r->whole_port);
-	if (!rc)
+	if (!rc || (rc == -EEXIST && find_on_nic(h, &flow, r)))
 		return 0;
 	let_port_go(d, r->port);
 	return why(w, rc, "%s took no rule to steer a flow: %s%s",

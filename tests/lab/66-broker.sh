@@ -509,6 +509,30 @@ started_anew()	# SIGNAL...
 t "a broker that is started anew, killed" 60 started_anew KILL KILL KILL
 t "a broker that is started anew, ended" 60 started_anew TERM TERM
 
+# Killed between making a rule and noting it, of which only the NIC knows then.
+rule_not_noted()
+{
+	local location
+
+	prepare
+	hold $user_a 2
+	ask $user_a rule "$token" 7 listen 10.0.0.1 6000
+	expect_said 0 "location="
+	location=${said##*location=}
+	kill_broker KILL h0
+	sed -i '/^rule /d' "$run_dir/h0.state/devmemd.leases"
+	start_broker h0
+	ask $user_a rule "$token" 6 listen 10.0.0.1 6000
+	expect_said 0 "location=$location\$"
+	[[ $(nic_state h0 dm0a) == *rules=1* ]] || fail "there are more rules"
+	ask $user_a unrule "$token" "$location"
+	expect_said 0
+	[[ $(nic_state h0 dm0a) == *rules=0* ]] || fail "the rule is still there"
+	kill -KILL "$holder"
+	quiet_soon "something is left"
+}
+t "a rule that was made and not noted" 30 rule_not_noted
+
 # The job ends while there is no broker, and no guard; the next one finds out.
 ended_meanwhile()
 {
