@@ -409,7 +409,8 @@ protected:
 		pinged_ = std::make_unique<Link>(ctx);
 		other_ = std::make_unique<Link>(ctx);
 		pinged_->small_message(100);
-		alone_ = pinged_->small_message(300);
+		for (int i = 0; i < 5; i++)
+			alone_ = std::min(alone_, pinged_->small_message(300));
 	}
 	void TearDown() override
 	{
@@ -417,11 +418,16 @@ protected:
 		other_.reset();
 		Worker::TearDown();
 	}
-	/* What waits for nothing of the other connection waits for no nap. */
+	/*
+	 * What waits for nothing of the other connection waits for no nap. Others
+	 * that have the CPUs delay it as well, but not each time; a nap would.
+	 */
 	void expect_as_fast()
 	{
-		Micros beside = pinged_->small_message(300);
+		Micros beside = Micros::max();
 
+		for (int i = 0; i < 20 && beside >= 3 * alone_ + Micros(100); i++)
+			beside = pinged_->small_message(300);
 		RecordProperty("alone_us", alone_.count());
 		RecordProperty("beside_us", beside.count());
 		EXPECT_LT(beside, 3 * alone_ + Micros(100))
@@ -429,7 +435,7 @@ protected:
 	}
 
 	std::unique_ptr<Link> pinged_, other_;
-	Micros alone_{};
+	Micros alone_ = Micros::max();
 };
 
 TEST_F(HeadOfLine, AReceiverThatPostsNothing)
