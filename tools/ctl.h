@@ -39,4 +39,10 @@ int ctl_status(int argc, char **argv);
 void ctl_parse(const struct argp *argp, int argc, char **argv,
 	       unsigned int flags, void *input);
 
+/*
+ * Printable ASCII of @s, anything else as a question mark, as much as @n bytes hold:
+ * other people's text is nothing that a terminal is to obey. @text.
+ */
+const char *ctl_plain(char *text, size_t n, const char *s);
+
 #endif /* TOOLS_CTL_H */

@@ -13,6 +13,7 @@
 #include "ctl.h"
 #include "log.h"
 #include "restore.h"
+#include "stats_proc.h"
 
 #define NICS_MAX 256
 
@@ -53,25 +54,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* " by process 123 (python)", where it can be seen from here. */
 static void print_owner(int32_t pid)
 {
-	char path[64], name[64] = "";
-	FILE *f;
+	char name[16], text[16];
+	uint32_t uid;
 
 	if (!pid) {
 		printf(" by a process that is none of ours");
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	f = pid > 0 ? fopen(path, "re") : NULL;
-	if (f && fgets(name, sizeof(name), f))
-		name[strcspn(name, "\n")] = '\0';
-	/* Anybody's, by now: nothing that a terminal would obey. */
-	for (char *c = name; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
-	if (f)
-		fclose(f);
-	if (*name)
-		printf(" by process %d (%s)", (int)pid, name);
+	if (pid > 0 && stats_proc_info((uint32_t)pid, name, &uid))
+		printf(" by process %d (%s)", (int)pid,
+		       ctl_plain(text, sizeof(text), name));
 	else
 		printf(" by a process that cannot be seen from here");
 }

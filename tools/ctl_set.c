@@ -83,7 +83,7 @@ int ctl_set(int argc, char **argv)
 	};
 	struct setting s = { .split = -1, .thresh = -1 };
 	struct devnl_rings now;
-	struct devnl_family f;
+	char extack[160] = "";
 	int rc;
 
 	ctl_parse(&argp, argc, argv, 0, &s);
@@ -92,17 +92,11 @@ int ctl_set(int argc, char **argv)
 		rc = -EOPNOTSUPP;
 	if (!rc && s.split < 0)
 		s.split = now.split;
-	rc = rc ?: devnl_open(&f, "ethtool");
-	if (rc) {
-		fprintf(stderr, "devmemctl: header split of %s: %s\n", s.ifname,
-			strerror(-rc));
-		return CTL_FAILED;
-	}
-	rc = devnl_rings_set(&f, s.ifindex, s.split, s.thresh);
+	rc = rc	   ?:
+		     devnl_rings_set(s.ifindex, s.split, s.thresh, extack,
+				     sizeof(extack));
 	if (rc)
 		fprintf(stderr, "devmemctl: header split of %s: %s%s%s\n",
-			s.ifname, strerror(-rc), *f.extack ? ": " : "",
-			f.extack);
-	devnl_close(&f);
+			s.ifname, strerror(-rc), *extack ? ": " : "", extack);
 	return rc ? CTL_FAILED : CTL_OK;
 }

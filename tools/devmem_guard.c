@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "guard.h"
+#include "process.h"
 #include "restore.h"
 
 #define NICS_MAX 256
@@ -193,7 +194,7 @@ static int start(pid_t pid)
 	int pidfd;
 	pid_t child;
 
-	if (!guard_may_change_nics()) {
+	if (!has_net_admin()) {
 		say("it has no CAP_NET_ADMIN: it gets ambient capabilities "
 		    "only, or root's");
 		return 1;

@@ -39,6 +39,16 @@ static void usage(FILE *to)
 	fputs("\nOptions of a command: devmemctl COMMAND --help\n", to);
 }
 
+const char *ctl_plain(char *text, size_t n, const char *s)
+{
+	size_t i;
+
+	for (i = 0; s[i] && i + 1 < n; i++)
+		text[i] = s[i] >= ' ' && s[i] <= '~' ? s[i] : '?';
+	text[i] = '\0';
+	return text;
+}
+
 void ctl_parse(const struct argp *argp, int argc, char **argv,
 	       unsigned int flags, void *input)
 {

@@ -14,6 +14,7 @@
 
 #include "devmemd.h"
 #include "guard.h"
+#include "process.h"
 
 #define POLICY_PATH "/etc/nccl-devmem/devmemd.conf"
 #define STATE_PATH  "/run/nccl-devmem"
@@ -132,7 +133,7 @@ static int prepare(struct devmemd *d, const struct arguments *a)
 	}
 	if (a->check)
 		return 0;
-	if (!sandbox_has_net_admin()) {
+	if (!has_net_admin()) {
 		say("CAP_NET_ADMIN is needed: run it as root, or with that "
 		    "capability");
 		return -EPERM;

@@ -165,7 +165,6 @@ __attribute__((format(printf, 1, 2))) void say_refusal(const char *fmt, ...);
 
 /* devmemd_sandbox.c */
 
-bool sandbox_has_net_admin(void);
 /* Keep CAP_NET_ADMIN and nothing else, for good. */
 int sandbox_enter(void);
 /* The socket that systemd has opened, -ENOENT if there is none. */

@@ -152,24 +152,14 @@ int lease_bind(struct devmemd *d, struct client *c,
 	return 0;
 }
 
-static const char *queues_text(const struct lease *l, char *text, size_t n)
-{
-	size_t at = 0;
-
-	text[0] = '\0';
-	for (unsigned int i = 0; i < l->queues && at < n; i++)
-		at += (size_t)snprintf(text + at, n - at, "%s%u", i ? "," : "",
-				       l->queue[i]);
-	return text;
-}
-
 void lease_given(struct held *h)
 {
 	char queues[128];
 
 	lease_let_go(&h->lease);
 	say("lease begins: uid %u pid %d nic %s queues %s", h->uid, (int)h->pid,
-	    h->lease.ifname, queues_text(&h->lease, queues, sizeof(queues)));
+	    h->lease.ifname,
+	    lease_queues_text(&h->lease, queues, sizeof(queues)));
 }
 
 /* That were changed by one who was killed before it could write that down. */
@@ -196,7 +186,7 @@ void lease_drop(struct devmemd *d, struct held *h, const char *why_text)
 
 	say("lease ends: uid %u pid %d nic %s queues %s: %s", h->uid,
 	    (int)h->pid, h->lease.ifname,
-	    queues_text(&h->lease, queues, sizeof(queues)), why_text);
+	    lease_queues_text(&h->lease, queues, sizeof(queues)), why_text);
 	rules_delete_all(d, h);
 	adopted = h->lease.settings.original;
 	lease_end(&h->lease);

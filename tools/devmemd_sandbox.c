@@ -19,25 +19,11 @@
 #define BACKLOG		 512
 #define FIRST_SYSTEMD_FD 3
 
-static int caps(int call, struct __user_cap_data_struct *data)
+int sandbox_enter(void)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3
 	};
-
-	return syscall(call, &head, data) ? -errno : 0;
-}
-
-bool sandbox_has_net_admin(void)
-{
-	struct __user_cap_data_struct data[2] = { 0 };
-
-	return !caps(SYS_capget, data) &&
-	       (data[0].effective & (1u << CAP_NET_ADMIN));
-}
-
-int sandbox_enter(void)
-{
 	struct __user_cap_data_struct data[2] = {
 		{ .effective = 1u << CAP_NET_ADMIN,
 		  .permitted = 1u << CAP_NET_ADMIN }
@@ -51,7 +37,7 @@ int sandbox_enter(void)
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	return caps(SYS_capset, data);
+	return syscall(SYS_capset, &head, data) ? -errno : 0;
 }
 
 static bool is_listening(int fd)

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 
 #include "devmemd.h"
 #include "sock.h"
+#include "text.h"
 
 #define FILE_NAME "devmemd.leases"
 #define NEW_NAME  "devmemd.leases.new"
@@ -49,70 +49,52 @@ int state_open(struct devmemd *d)
 	return flock(d->lock_fd, LOCK_EX | LOCK_NB) ? -EBUSY : 0;
 }
 
-struct writer {
-	char *text;
-	size_t n, at;
-};
-
-__attribute__((format(printf, 2, 3))) static void put(struct writer *w,
-						      const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(w->text + w->at, w->n - w->at, fmt, ap);
-	va_end(ap);
-	w->at += n > 0 && (size_t)n < w->n - w->at ? (size_t)n : 0;
-}
-
-static void put_address(struct writer *w, const struct sockaddr_storage *a)
+static void put_address(struct text *t, const struct sockaddr_storage *a)
 {
 	char text[INET6_ADDRSTRLEN] = "?";
 	uint8_t bytes[16];
 
 	addr_put(a, bytes);
 	inet_ntop(a->ss_family, bytes, text, sizeof(text));
-	put(w, " %s %u", text, addr_port(a));
+	text_put(t, " %s %u", text, addr_port(a));
 }
 
-static void put_rules(struct writer *w, const struct devmemd *d,
-		      unsigned int at)
+static void put_rules(struct text *t, const struct devmemd *d, unsigned int at)
 {
 	for (unsigned int i = 0; i < RULES_MAX; i++) {
 		const struct rule *r = &d->rule[i];
 
 		if (!r->used || r->lease != at)
 			continue;
-		put(w, "rule %" PRIu32 " %d", r->location, r->whole_port);
-		put_address(w, &r->from);
-		put_address(w, &r->to);
-		put(w, "\n");
+		text_put(t, "rule %" PRIu32 " %d", r->location, r->whole_port);
+		put_address(t, &r->from);
+		put_address(t, &r->to);
+		text_put(t, "\n");
 	}
 }
 
 size_t state_format(const struct devmemd *d, char *text, size_t n)
 {
-	struct writer w = { .text = text, .n = n };
+	struct text t = { .to = text, .n = n };
 
-	put(&w, "devmemd 1 %" PRIu64 "\n", d->netns);
+	text_put(&t, "devmemd 1 %" PRIu64 "\n", d->netns);
 	for (unsigned int i = 0; i < LEASES_MAX; i++) {
 		const struct held *h = &d->held[i];
 
 		if (!h->used)
 			continue;
-		put(&w, "lease %u %d %s %u %" PRIu64 " %" PRIu32 " ", h->uid,
-		    (int)h->pid, h->lease.ifname, h->lease.ifindex, h->guid,
-		    h->lease.dmabuf_id);
+		text_put(&t, "lease %u %d %s %u %" PRIu64 " %" PRIu32 " ",
+			 h->uid, (int)h->pid, h->lease.ifname, h->lease.ifindex,
+			 h->guid, h->lease.dmabuf_id);
 		for (unsigned int k = 0; k < BROKER_TOKEN; k++)
-			put(&w, "%02x", h->token[k]);
+			text_put(&t, "%02x", h->token[k]);
 		for (unsigned int k = 0; k < h->lease.queues; k++)
-			put(&w, " %u", h->lease.queue[k]);
-		put(&w, "\n");
-		put_rules(&w, d, i);
+			text_put(&t, " %u", h->lease.queue[k]);
+		text_put(&t, "\n");
+		put_rules(&t, d, i);
 	}
-	put(&w, "end\n");
-	return w.at;
+	text_put(&t, "end\n");
+	return t.at;
 }
 
 static bool next_number(char **save, uint64_t max, uint64_t *v)

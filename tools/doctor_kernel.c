@@ -139,7 +139,7 @@ static void try_pool(void *result, void *arg)
 	r->rc = rxpool_setup(t->nic, t->options, rxpool_gpu(t->nic, t->options),
 			     &p, &r->w);
 	if (!r->rc)
-		rxpool_queues_text(p, r->queues, sizeof(r->queues));
+		lease_queues_text(&p->lease, r->queues, sizeof(r->queues));
 	rxpool_teardown(p);
 }
 

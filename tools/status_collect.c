@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stats_map.h"
+#include "process.h"
 #include "status.h"
 
 /* Names in the folder that are looked at. */
@@ -194,7 +194,7 @@ int status_collect(struct status *s, const char *ifname)
 	memset(s, 0, sizeof(*s));
 	s->wall_ns = clock_ns(CLOCK_REALTIME);
 	s->now_ns = clock_ns(CLOCK_MONOTONIC);
-	s->netns = stats_netns();
+	netns_inode(&s->netns);
 	rc = take_processes(s);
 	rc = rc ?: take_nics(s, ifname);
 	if (rc)

@@ -7,21 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl.h"
 #include "status.h"
 #include "uapi.h"
 
 #define TEXT 192
-
-/* Printable ASCII of @s, anything else as a question mark. */
-static const char *plain(char text[TEXT], const char *s)
-{
-	size_t n;
-
-	for (n = 0; s[n] && n + 1 < TEXT; n++)
-		text[n] = s[n] >= ' ' && s[n] <= '~' ? s[n] : '?';
-	text[n] = '\0';
-	return text;
-}
 
 static const char *bytes_text(char text[TEXT], double v)
 {
@@ -81,8 +71,9 @@ static void put_owner(FILE *to, const struct status_binding *b)
 	}
 	fprintf(to, ", %s of %s, pid %u (%s, uid %u)\n",
 		bytes_text(size, (double)b->pool->bytes),
-		plain(text, b->pool->region), b->process->snap.head.pid,
-		plain((char[TEXT]){ 0 }, b->process->snap.head.comm),
+		ctl_plain(text, TEXT, b->pool->region),
+		b->process->snap.head.pid,
+		ctl_plain((char[TEXT]){ 0 }, TEXT, b->process->snap.head.comm),
 		b->process->owner);
 }
 
@@ -166,16 +157,17 @@ static void put_connection(FILE *to, const struct status *s,
 
 	fprintf(to, "  #%" PRIu64 " %s %s %s by %s, %s=%s", r->id,
 		r->sender ? "send" : "recv", r->sender ? "to" : "from",
-		plain(peer, r->peer), plain(nic, r->nic),
-		r->sender ? "tx" : "rx", plain(text, stats_path(r)));
+		ctl_plain(peer, TEXT, r->peer), ctl_plain(nic, TEXT, r->nic),
+		r->sender ? "tx" : "rx", ctl_plain(text, TEXT, stats_path(r)));
 	if (r->pools) {
-		fprintf(to, " region=%s", plain(text, r->region));
-		fprintf(to, " gather=%s", plain(text, r->gather));
+		fprintf(to, " region=%s", ctl_plain(text, TEXT, r->region));
+		fprintf(to, " gather=%s", ctl_plain(text, TEXT, r->gather));
 	}
 	fprintf(to, " flows=%u%s\n", r->flows,
 		r->state == STATS_CLOSED ? " (closed)" : "");
 	if (r->err)
-		fprintf(to, "      FAILED: %s\n", plain(text, r->error));
+		fprintf(to, "      FAILED: %s\n",
+			ctl_plain(text, TEXT, r->error));
 	put_counts(to, r);
 	if (rate.known)
 		fprintf(to, "      now %s/s, %.0f messages/s\n",
@@ -196,8 +188,8 @@ static void put_process(FILE *to, const struct status *s,
 	fprintf(to,
 		"pid %u (%s, uid %u): %u connections open, %" PRIu64
 		" since it began%s%s\n",
-		h->pid, plain(text, h->comm), p->owner, open + h->unlisted,
-		h->opened,
+		h->pid, ctl_plain(text, TEXT, h->comm), p->owner,
+		open + h->unlisted, h->opened,
 		p->life == STATS_LIVES ? "" :
 		p->life == STATS_DEAD  ? " (dead)" :
 					 " (in another PID namespace)",

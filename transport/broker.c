@@ -3,17 +3,16 @@
  * broker.c - messages to and from the broker, and the client's side; see broker.h.
  */
 #include <errno.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "broker.h"
 #include "lease.h"
+#include "process.h"
 #include "sock.h"
 
 /*
@@ -119,17 +118,6 @@ bool broker_choice_ok(const char *choice)
 {
 	return !choice || !strcmp(choice, "auto") || !strcmp(choice, "off") ||
 	       (*choice == '/' && strlen(choice) < BROKER_PATH);
-}
-
-static bool has_net_admin(void)
-{
-	struct __user_cap_header_struct head = {
-		.version = _LINUX_CAPABILITY_VERSION_3
-	};
-	struct __user_cap_data_struct cap[2] = { 0 };
-
-	return !syscall(SYS_capget, &head, cap) &&
-	       (cap[0].effective & (1u << CAP_NET_ADMIN));
 }
 
 const char *broker_choose(const char *choice, bool refused)

@@ -382,8 +382,8 @@ int devnl_rings_get(unsigned int ifindex, struct devnl_rings *r)
 	return rc;
 }
 
-int devnl_rings_set(struct devnl_family *f, unsigned int ifindex, int split,
-		    int hds_thresh)
+static int rings_set(struct devnl_family *f, unsigned int ifindex, int split,
+		     int hds_thresh)
 {
 	struct nl_msg *msg = ethtool_message(f, DEVMEM_ETHTOOL_MSG_RINGS_SET,
 					     DEVMEM_ETHTOOL_A_RINGS_HEADER,
@@ -400,4 +400,19 @@ int devnl_rings_set(struct devnl_family *f, unsigned int ifindex, int split,
 		return -ENOMEM;
 	}
 	return request(f, msg, NULL, NULL);
+}
+
+int devnl_rings_set(unsigned int ifindex, int split, int hds_thresh,
+		    char *extack, size_t n)
+{
+	struct devnl_family f;
+	int rc = devnl_open(&f, "ethtool");
+
+	*extack = '\0';
+	if (rc)
+		return rc;
+	rc = rings_set(&f, ifindex, split, hds_thresh);
+	snprintf(extack, n, "%s", f.extack);
+	devnl_close(&f);
+	return rc;
 }

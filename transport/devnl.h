@@ -75,8 +75,11 @@ struct devnl_rings {
 
 /* -ENOENT: the kernel has no ethtool family. */
 int devnl_rings_get(unsigned int ifindex, struct devnl_rings *r);
-/* Set header split (DEVMEM_SPLIT_*), and the threshold where @hds_thresh >= 0. */
-int devnl_rings_set(struct devnl_family *ethtool, unsigned int ifindex,
-		    int split, int hds_thresh);
+/*
+ * Set header split (DEVMEM_SPLIT_*), and the threshold where @hds_thresh >= 0.
+ * @extack: what the kernel said of an error, or "", in @n bytes.
+ */
+int devnl_rings_set(unsigned int ifindex, int split, int hds_thresh,
+		    char *extack, size_t n);
 
 #endif /* DEVMEM_DEVNL_H */

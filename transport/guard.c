@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -17,11 +16,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "guard.h"
+#include "process.h"
 
 #define PROGRAM	 "devmem-guard"
 #define READY_MS 2000
@@ -40,17 +39,6 @@ bool guard_valid(const char *which)
 {
 	return !which || *which == '/' || !strcmp(which, "auto") ||
 	       !strcmp(which, "off");
-}
-
-bool guard_may_change_nics(void)
-{
-	struct __user_cap_header_struct h = {
-		.version = _LINUX_CAPABILITY_VERSION_3,
-	};
-	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3] = { 0 };
-
-	return !syscall(SYS_capget, &h, d) &&
-	       d[0].effective & 1u << CAP_NET_ADMIN;
 }
 
 int guard_open_program(const char *path, struct why *w)
@@ -251,7 +239,7 @@ void guard_start(const char *which)
 	}
 	/* One that has been killed is started again, not one that cannot be. */
 	if ((guard.users++ && (guard.channel < 0 || runs())) ||
-	    (which && !*which) || !guard_may_change_nics())
+	    (which && !*which) || !has_net_admin())
 		goto out;
 	let_go();
 	program = which && *which == '/' ? guard_open_program(which, &w) :

@@ -38,9 +38,6 @@ pid_t guard_pid(void);
 /* Is the parameter one that guard_start() understands? */
 bool guard_valid(const char *which);
 
-/* Has the calling thread CAP_NET_ADMIN? Else it cannot change a setting. */
-bool guard_may_change_nics(void);
-
 /**
  * guard_open_program() - for execution as /proc/self/fd/N: a file that nobody but
  * root and this user can write, since it will have our privileges. -errno and

@@ -12,6 +12,7 @@
 #include "guard.h"
 #include "lease.h"
 #include "reason.h"
+#include "text.h"
 #include "uapi.h"
 
 /* Times that we look for other queues when somebody was faster. */
@@ -292,4 +293,14 @@ void lease_rule_delete(struct lease *l, uint32_t location)
 		broker_rule_delete(l->brokered, location);
 	else
 		eth_rule_delete(l->ifname, location);
+}
+
+const char *lease_queues_text(const struct lease *l, char *text, size_t n)
+{
+	struct text t = { .to = text, .n = n };
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < l->queues; i++)
+		text_put(&t, "%s%u", i ? "," : "", l->queue[i]);
+	return text;
 }

@@ -100,4 +100,7 @@ int lease_rule_add(struct lease *l, const struct eth_flow *flow,
 		   unsigned int queue, uint32_t *location, bool *whole_port);
 void lease_rule_delete(struct lease *l, uint32_t location);
 
+/* "6,7", for log lines. */
+const char *lease_queues_text(const struct lease *l, char *text, size_t n);
+
 #endif /* DEVMEM_LEASE_H */

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,8 @@
 #include <unistd.h>
 
 #include "nicfile.h"
+#include "process.h"
+#include "text.h"
 
 #define RUN_DIR	  "/run/nccl-devmem"
 #define VERSION	  2
@@ -75,17 +76,6 @@ static bool still_there(int fd, int dir, const char *name)
 	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
-/* What tells this network namespace from others. */
-static int read_netns(uint64_t *netns)
-{
-	struct stat st;
-
-	if (stat("/proc/thread-self/ns/net", &st))
-		return -errno;
-	*netns = st.st_ino;
-	return 0;
-}
-
 int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
 {
 	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0);
@@ -94,7 +84,7 @@ int nicfile_lock(struct nicfile *f, unsigned int ifindex, bool create)
 	int dir, rc;
 
 	f->fd = -1;
-	rc = read_netns(&netns);
+	rc = netns_inode(&netns);
 	if (rc)
 		return rc;
 	snprintf(name, sizeof(name), "nic-%" PRIu64 "-%u", netns, ifindex);
@@ -175,7 +165,7 @@ int nicfile_list(unsigned int *ifindex, size_t max, size_t *count,
 
 	*count = 0;
 	*elsewhere = 0;
-	rc = read_netns(&here);
+	rc = netns_inode(&here);
 	if (rc)
 		return rc;
 	fd = open_dir(false);
@@ -199,41 +189,25 @@ int nicfile_list(unsigned int *ifindex, size_t max, size_t *count,
 	return 0;
 }
 
-struct writer {
-	char *text;
-	size_t n, at;
-};
-
-__attribute__((format(printf, 2, 3))) static void put(struct writer *w,
-						      const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(w->text + w->at, w->n - w->at, fmt, ap);
-	va_end(ap);
-	w->at += n > 0 && (size_t)n < w->n - w->at ? (size_t)n : 0;
-}
-
 size_t nicfile_format(const struct nic_original *o, char *text, size_t n)
 {
-	struct writer w = { .text = text, .n = n };
+	struct text t = { .to = text, .n = n };
 
-	put(&w, "version %d\nnic %" PRIu64 "\n", VERSION, o->nic);
-	put(&w, "split %d %d %d\n", o->split_changed, o->split, o->hds_thresh);
-	put(&w, "ntuple %d\nqueues", o->ntuple_changed);
+	text_put(&t, "version %d\nnic %" PRIu64 "\n", VERSION, o->nic);
+	text_put(&t, "split %d %d %d\n", o->split_changed, o->split,
+		 o->hds_thresh);
+	text_put(&t, "ntuple %d\nqueues", o->ntuple_changed);
 	for (unsigned int i = 0; i < NICFILE_QUEUES; i++)
 		if (o->owner[i])
-			put(&w, " %u %" PRId32, i, o->owner[i]);
-	put(&w, "\nrules");
+			text_put(&t, " %u %" PRId32, i, o->owner[i]);
+	text_put(&t, "\nrules");
 	for (size_t i = 0; i < o->rules; i++)
-		put(&w, " %" PRIu32, o->rule[i]);
-	put(&w, "\nindir");
+		text_put(&t, " %" PRIu32, o->rule[i]);
+	text_put(&t, "\nindir");
 	for (size_t i = 0; i < o->indir_count; i++)
-		put(&w, " %" PRIu32, o->indir[i]);
-	put(&w, "\nend\n");
-	return w.at;
+		text_put(&t, " %" PRIu32, o->indir[i]);
+	text_put(&t, "\nend\n");
+	return t.at;
 }
 
 /* The next number of the line, up to @max. false at the line's end. */

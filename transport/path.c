@@ -42,7 +42,8 @@ static const char *queues_text(const struct devmem_conn *c, char *text,
 	for (unsigned int i = 0; i < c->rx.pools && at + 1 < n; i++) {
 		if (i)
 			text[at++] = '+';
-		rxpool_queues_text(c->rx.rail[i].pool, text + at, n - at);
+		lease_queues_text(&c->rx.rail[i].pool->lease, text + at,
+				  n - at);
 		at += strlen(text + at);
 	}
 	return text;

@@ -4,7 +4,6 @@
  * it, and however often.
  */
 #include <errno.h>
-#include <ifaddrs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +11,8 @@
 
 #include "devnl.h"
 #include "ethioctl.h"
-#include "ifname.h"
 #include "log.h"
+#include "nic.h"
 #include "restore.h"
 #include "uapi.h"
 
@@ -131,18 +130,15 @@ static int restore_ntuple(const char *ifname)
 static int restore_split(const char *ifname, unsigned int ifindex,
 			 const struct nic_original *o)
 {
-	struct devnl_family et;
-	int rc = devnl_open(&et, "ethtool");
+	char extack[160];
+	int rc = devnl_rings_set(ifindex, o->split, o->hds_thresh, extack,
+				 sizeof(extack));
 
-	if (rc)
-		return rc;
-	rc = devnl_rings_set(&et, ifindex, o->split, o->hds_thresh);
 	if (rc && rc != -ENODEV)
 		WARN("header split of %s could not be restored: %s%s%s; "
 		     "ethtool -G %s tcp-data-split %s",
-		     ifname, strerror(-rc), *et.extack ? ": " : "", et.extack,
-		     ifname, o->split == DEVMEM_SPLIT_OFF ? "off" : "auto");
-	devnl_close(&et);
+		     ifname, strerror(-rc), *extack ? ": " : "", extack, ifname,
+		     o->split == DEVMEM_SPLIT_OFF ? "off" : "auto");
 	return rc;
 }
 
@@ -196,18 +192,15 @@ bool restore_unbound(const char *ifname, struct nic_original *o,
  */
 static int find_nic(struct nic_report *r)
 {
-	struct ifaddrs *all;
-	uint64_t guid;
+	struct devmem_nic_props nic;
+	int rc;
 
 	if (!if_indextoname(r->ifindex, r->ifname)) {
 		snprintf(r->ifname, sizeof(r->ifname), "%u", r->ifindex);
 		return -errno;
 	}
-	if (getifaddrs(&all))
-		return -errno;
-	guid = ifname_guid(all, r->ifname) ?: r->ifindex;
-	freeifaddrs(all);
-	return guid == r->original.nic ? 0 : -ENXIO;
+	rc = nic_describe(r->ifname, &nic);
+	return rc ?: nic.guid == r->original.nic ? 0 : -ENXIO;
 }
 
 static enum nic_left restore_known(struct nic_report *r, struct nicfile *f,

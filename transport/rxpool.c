@@ -209,14 +209,3 @@ unsigned int rxpool_next_queue(struct rxpool *p)
 
 	return p->lease.queue[n % p->lease.queues];
 }
-
-const char *rxpool_queues_text(const struct rxpool *p, char *text, size_t n)
-{
-	size_t at = 0;
-
-	text[0] = '\0';
-	for (unsigned int i = 0; i < p->lease.queues && at < n; i++)
-		at += (size_t)snprintf(text + at, n - at, "%s%u", i ? "," : "",
-				       p->lease.queue[i]);
-	return text;
-}

@@ -78,7 +78,4 @@ static inline uint64_t rxpool_unpack_offset(const struct rxpool *p)
 	return p->region.memory.addr - p->region.memory.base;
 }
 
-/* "6,7", for log lines. */
-const char *rxpool_queues_text(const struct rxpool *p, char *text, size_t n);
-
 #endif /* DEVMEM_RXPOOL_H */

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "devnl.h"
-#include "guard.h"
+#include "process.h"
 #include "reason.h"
 #include "restore.h"
 #include "settings.h"
@@ -25,21 +25,6 @@ static int set_failed(struct nic_settings *s, struct why *w, int err,
 			      .what = what);
 	return why(w, err, "%s %s: %s%s%s", what, s->ifname, strerror(-err),
 		   *extack ? ": " : "", extack);
-}
-
-static int write_split(const struct nic_settings *s, int split, int hds_thresh,
-		       char *extack, size_t n)
-{
-	struct devnl_family et;
-	int rc = devnl_open(&et, "ethtool");
-
-	*extack = '\0';
-	if (rc)
-		return rc;
-	rc = devnl_rings_set(&et, s->ifindex, split, hds_thresh);
-	snprintf(extack, n, "%s", et.extack);
-	devnl_close(&et);
-	return rc;
 }
 
 static void snapshot(const struct nic_settings *s, struct nic_original *o)
@@ -112,7 +97,7 @@ int settings_begin(struct nic_settings *s, const struct devmem_nic_props *nic,
 	}
 	if (rc) {
 		/* On our own: we restore what we find now. */
-		if (guard_may_change_nics())
+		if (has_net_admin())
 			INFO("%s cannot be written (%s): if this process is "
 			     "killed, settings of %s stay changed",
 			     s->file.path, strerror(-rc), s->ifname);
@@ -166,8 +151,8 @@ int settings_split_on(struct nic_settings *s, struct why *w)
 	/* Noted before it is done: we may not live to do it after. */
 	s->original->split_changed = true;
 	record(s);
-	rc = write_split(s, DEVMEM_SPLIT_ON, r.has_hds_thresh ? 0 : -1, extack,
-			 sizeof(extack));
+	rc = devnl_rings_set(s->ifindex, DEVMEM_SPLIT_ON,
+			     r.has_hds_thresh ? 0 : -1, extack, sizeof(extack));
 	if (!rc)
 		return 0;
 	s->original->split_changed = false;

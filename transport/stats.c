@@ -18,6 +18,7 @@
 #include "gpu.h"
 #include "json.h"
 #include "log.h"
+#include "process.h"
 #include "rxpool.h"
 #include "stats.h"
 #include "stats_map.h"
@@ -281,7 +282,8 @@ static void fill_pool(struct stats_pool *at, const struct rxpool *p)
 {
 	at->ifindex = p->lease.ifindex;
 	at->dmabuf = p->lease.dmabuf_id;
-	at->netns = stats_netns();
+	at->netns = 0; /* not known */
+	netns_inode(&at->netns);
 	at->bytes = p->region.bytes;
 	at->gpu = p->region.gpu ? p->region.gpu->ordinal : -1;
 	at->queues = p->emulated ? 0 : p->lease.queues;

@@ -165,13 +165,6 @@ void stats_map_free(struct stats_map *m)
 	m->record = NULL;
 }
 
-uint64_t stats_netns(void)
-{
-	struct stat st;
-
-	return stat("/proc/thread-self/ns/net", &st) ? 0 : st.st_ino;
-}
-
 static int write_all(int fd, const char *text, size_t n)
 {
 	while (n) {

@@ -26,9 +26,6 @@ bool stats_map_grow(struct stats_map *m);
 /* Removes the file. */
 void stats_map_free(struct stats_map *m);
 
-/* Inode of the calling thread's network namespace, 0: not known. */
-uint64_t stats_netns(void);
-
 /**
  * stats_file_write() - put @n bytes in the place of a plain file at @path, at once;
  * or write them to what else is there. 0 or -errno.

@@ -17,6 +17,7 @@ extern "C" {
 #include "guard.h"
 #include "ifname.h"
 #include "nicfile.h"
+#include "process.h"
 #include "restore.h"
 #include "sock.h"
 #include "tokens.h"

@@ -171,7 +171,7 @@ class GuardProcess : public ::testing::Test {
 protected:
 	void SetUp() override
 	{
-		if (!guard_may_change_nics())
+		if (!has_net_admin())
 			GTEST_SKIP() << "needs CAP_NET_ADMIN";
 	}
 	void TearDown() override
